@@ -1,0 +1,44 @@
+# Short names for what people do with this project. The work is in scripts/ and in cargo.
+
+.DEFAULT_GOAL := help
+.PHONY: help tools build demo serve test lint doc fmt soak bench bench-quick clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+tools: ## install what tests and the demo need besides Rust, below .tools/
+	@scripts/tools.sh
+
+build: ## build the release program, target/release/cc-gateway
+	cargo build --release --locked
+
+demo: ## show it at work: start everything, ask one question, stop (LOGIN=1: with your Claude login)
+	@scripts/demo.sh
+
+serve: ## run a gateway until Ctrl-C and say what to type next (LOGIN=1: with your Claude login)
+	@scripts/serve.sh
+
+test: ## run every check: format, lints, documents, all tests
+	@scripts/test.sh
+
+lint: ## check the format and the lints
+	cargo fmt --all --check
+	cargo clippy --all-targets --all-features --locked -- -D warnings
+
+doc: ## build the documents of the code
+	RUSTDOCFLAGS=-Dwarnings cargo doc --lib --no-deps --all-features --document-private-items --locked
+
+fmt: ## format the code
+	cargo fmt --all
+
+soak: tools ## run all tests with the full counts of their rows (long)
+	SOAK=1 cargo nextest run --all-features --locked --profile soak --no-fail-fast
+
+bench: ## run the benchmarks
+	cargo bench --features test-support --locked
+
+bench-quick: ## run the benchmarks with few samples
+	cargo bench --features test-support --locked -- --quick
+
+clean: ## remove what was built; .tools stays
+	cargo clean

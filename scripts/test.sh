@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Everything that must pass before a change goes in.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; "$@"; }
+
+step scripts/tools.sh --tests
+if ! cargo nextest --version >/dev/null 2>&1; then step cargo install cargo-nextest --locked; fi
+step cargo fmt --all --check
+PATH="$PWD/.tools/venv/bin:$PATH" step cargo deny --locked check licenses sources bans
+step cargo clippy --all-targets --all-features --locked -- -D warnings
+RUSTDOCFLAGS=-Dwarnings step cargo doc --lib --no-deps --all-features --document-private-items --locked
+step cargo nextest run --all-features --locked
+step cargo test --doc --all-features --locked
+printf '\nAll checks have passed.\n'

