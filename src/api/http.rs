@@ -1,0 +1,160 @@
+//! Bodies of the HTTP side.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Body of `POST /login`.
+#[derive(Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoginRequest {
+    /// The account's name.
+    pub username: String,
+    /// Its password.
+    pub password: String,
+}
+
+impl std::fmt::Debug for LoginRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LoginRequest").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// Answer of `POST /login`.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub struct LoginResponse {
+    /// The access token: `Authorization: Bearer …`.
+    pub access_token: String,
+    /// `bearer`.
+    pub token_type: String,
+    /// Seconds until it ends.
+    pub expires_in: u64,
+    /// Who it is for.
+    pub user: User,
+}
+
+/// An account as others may see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct User {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub username: String,
+    /// Its role.
+    pub role: crate::api::Role,
+}
+
+/// The state of Claude's own login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginState {
+    /// There is a login and it serves.
+    Authenticated,
+    /// There is a login that ends soon and can't renew itself.
+    Expiring,
+    /// There is a login that has ended and can't renew itself.
+    Expired,
+    /// There is no login.
+    NotAuthenticated,
+    /// There is a credentials file that can't be read or understood.
+    Unreadable,
+}
+
+/// How Claude logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LoginMethod {
+    /// The credentials file of a subscription login.
+    OauthFile,
+    /// `CLAUDE_CODE_OAUTH_TOKEN`.
+    OauthToken,
+    /// `ANTHROPIC_API_KEY`.
+    ApiKey,
+    /// `ANTHROPIC_AUTH_TOKEN`.
+    AuthToken,
+    /// None.
+    None,
+}
+
+/// Answer of `GET /auth/status`. Never holds a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AuthStatus {
+    /// The state in a word.
+    pub status: LoginState,
+    /// Which login wins.
+    pub method: LoginMethod,
+    /// Is there anything to log in with?
+    pub credentials_found: bool,
+    /// Where the credentials file is or should be.
+    pub path: Option<String>,
+    /// Can the credentials file be read?
+    pub readable: bool,
+    /// Can a renewed login be written back?
+    pub writable: bool,
+    /// Can the login renew itself?
+    pub refreshable: bool,
+    /// When the login ends, RFC 3339.
+    pub expires_at: Option<String>,
+    /// Seconds until then; negative once it is past.
+    pub expires_in_seconds: Option<i64>,
+    /// `max`, `pro` …, where the file says it.
+    pub subscription_type: Option<String>,
+    /// The state in a sentence.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<Vec<String>>,
+}
+
+/// Answer of `GET /health` on the HTTP listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// `healthy`.
+    pub status: String,
+    /// `cc-gateway-api`.
+    pub service: String,
+    /// The program's version.
+    pub version: String,
+    /// Now, RFC 3339.
+    pub timestamp: String,
+}
+
+/// Answer of `GET /health` on the WebSocket listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WsHealth {
+    /// `healthy`, or `draining`.
+    pub status: String,
+    /// `cc-gateway-ws`.
+    pub service: String,
+    /// The program's version.
+    pub version: String,
+    /// Slots taken now.
+    pub active_sessions: u64,
+    /// Slots there are.
+    pub max_sessions: u32,
+    /// Seconds since the start.
+    pub uptime_seconds: u64,
+}
+
+/// Answer of `GET /readyz`; 200 when ready, 503 when not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Readiness {
+    /// Can it take work?
+    pub ready: bool,
+    /// Why not: `store`, `draining`, `agent_missing`.
+    pub reasons: Vec<String>,
+}
+
+/// Body of every HTTP error: `application/problem+json` (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Problem {
+    /// `about:blank`, or a word of ours as `urn:cc-gateway:<kind>`.
+    #[serde(rename = "type")]
+    pub problem_type: String,
+    /// What happened, in a few words.
+    pub title: String,
+    /// The HTTP status again.
+    pub status: u16,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
