@@ -1,0 +1,396 @@
+//! The settings themselves: one struct a concern, with safe defaults.
+//!
+//! A setting's *leaf* name is unique in the whole tree: it is the TOML key inside its section, the
+//! environment variable `CC_GATEWAY_<LEAF>` and the flag `--set leaf=value`. Lengths of time are seconds
+//! and may have a fraction.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// A length of time in seconds, zero or more; fractions are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Seconds(f64);
+
+impl Seconds {
+    /// That many seconds.
+    #[must_use]
+    pub const fn new(seconds: f64) -> Self {
+        Self(seconds)
+    }
+
+    /// The same as a [`Duration`].
+    #[must_use]
+    pub fn duration(self) -> Duration {
+        Duration::from_secs_f64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        if seconds.is_finite() && (0.0..=1e9).contains(&seconds) {
+            Ok(Self(seconds))
+        } else {
+            Err(serde::de::Error::custom("a length of time is a number of seconds from 0 to 1000000000"))
+        }
+    }
+}
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where the gateway keeps its own things.
+    pub data: DataSettings,
+    /// The HTTP listener.
+    pub http: HttpSettings,
+    /// The WebSocket listener.
+    pub websocket: WebSocketSettings,
+    /// Sessions: caps, clocks, the stop ladder.
+    pub sessions: SessionSettings,
+    /// The program that a session runs.
+    pub agent: AgentSettings,
+    /// Where sessions may work.
+    pub workspaces: WorkspaceSettings,
+    /// Who may call.
+    pub auth: AuthSettings,
+    /// What is logged.
+    pub log: LogSettings,
+}
+
+/// Where the gateway keeps its own things.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DataSettings {
+    /// The gateway's own directory, mode 0700: secret, embedded store. Empty: `$XDG_DATA_HOME/cc-gateway`,
+    /// else `~/.local/share/cc-gateway`.
+    pub data_dir: PathBuf,
+    /// `sqlite:<file>`; empty: `gateway.db` in the data directory.
+    pub store_url: String,
+    /// `normal` survives `kill -9`; `full` survives power loss too.
+    pub sqlite_synchronous: SqliteSynchronous,
+}
+
+/// How much the embedded store waits for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SqliteSynchronous {
+    /// Survives `kill -9`.
+    #[default]
+    Normal,
+    /// Survives power loss too; an fsync a commit.
+    Full,
+}
+
+impl Default for DataSettings {
+    fn default() -> Self {
+        Self { data_dir: PathBuf::new(), store_url: String::new(), sqlite_synchronous: SqliteSynchronous::Normal }
+    }
+}
+
+/// The HTTP listener.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSettings {
+    /// Where login, health, metrics and documents are served.
+    #[schemars(extend("format" = "address-and-port"))]
+    pub http_listen: SocketAddr,
+    /// A connection that has not sent a first byte by then is closed.
+    pub first_byte_timeout_seconds: Seconds,
+    /// A request whose header is not complete by then is refused.
+    pub header_timeout_seconds: Seconds,
+    /// Largest request body, in bytes.
+    pub body_limit_bytes: usize,
+    /// Open connections per listener; further ones wait in the kernel's queue.
+    pub max_http_connections: usize,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            http_listen: (Ipv4Addr::LOCALHOST, 8001).into(),
+            first_byte_timeout_seconds: Seconds::new(5.0),
+            header_timeout_seconds: Seconds::new(5.0),
+            body_limit_bytes: 64 * 1024,
+            max_http_connections: 4_096,
+        }
+    }
+}
+
+/// The WebSocket listener.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WebSocketSettings {
+    /// Where `/ws`, `/ws/mcp` and the listener's own `/health` are served.
+    #[schemars(extend("format" = "address-and-port"))]
+    pub ws_listen: SocketAddr,
+    /// Open sockets; one more is refused with 503 before the upgrade.
+    pub max_ws_connections: usize,
+    /// Largest message a client may send, in bytes; a larger one closes 1009.
+    pub max_message_bytes: usize,
+    /// Largest answer to one call or batch, in bytes; a larger one becomes the error `too_large`. A page of
+    /// one event is never too large.
+    pub max_response_bytes: usize,
+    /// Calls in one batch.
+    pub max_batch_calls: usize,
+    /// Calls of one connection that run at once; further frames wait in the socket.
+    pub max_calls_in_flight: usize,
+    /// Sessions one connection can be attached to at once.
+    pub max_attachments: usize,
+    /// The server pings this often; a peer silent for two of them is gone.
+    pub ping_interval_seconds: Seconds,
+    /// Messages of one connection that may wait to be written.
+    pub outbox_messages: usize,
+    /// Bytes of one connection that may wait to be written.
+    pub outbox_bytes: usize,
+    /// A peer that takes no byte for so long is closed with 4008.
+    pub slow_reader_timeout_seconds: Seconds,
+    /// Messages a second that one connection may send on average, with a burst of twice as many; beyond
+    /// it calls fail −32010, and a client that goes on is closed with 1008. 0: no limit.
+    pub max_messages_per_second: u32,
+    /// Origins that browsers may connect from, exact; none by default. A request without Origin passes.
+    pub allowed_origins: Vec<String>,
+    /// Also accept the access token as `?access_token=`. Off: query strings end up in logs.
+    pub query_token: bool,
+}
+
+impl Default for WebSocketSettings {
+    fn default() -> Self {
+        Self {
+            ws_listen: (Ipv4Addr::LOCALHOST, 8003).into(),
+            max_ws_connections: 10_000,
+            max_message_bytes: 10 * 1024 * 1024,
+            max_response_bytes: 10 * 1024 * 1024,
+            max_batch_calls: 100,
+            max_calls_in_flight: 64,
+            max_attachments: 1_000,
+            ping_interval_seconds: Seconds::new(20.0),
+            outbox_messages: 256,
+            outbox_bytes: 1024 * 1024,
+            slow_reader_timeout_seconds: Seconds::new(10.0),
+            max_messages_per_second: 1_000,
+            allowed_origins: Vec::new(),
+            query_token: false,
+        }
+    }
+}
+
+/// Sessions: caps, clocks, the stop ladder.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SessionSettings {
+    /// Slots: sessions with a live process at once.
+    pub max_sessions: u32,
+    /// Agents being started at once; 0: as many as there are cores.
+    pub max_concurrent_starts: usize,
+    /// Wall-clock limit of a session that names none; 0: none.
+    pub timeout_seconds: Seconds,
+    /// Limit for silence of a session that names none; 0: none.
+    pub idle_timeout_seconds: Seconds,
+    /// An agent that has not answered `initialize` by then is ended.
+    pub start_timeout_seconds: Seconds,
+    /// After its result an agent has so long to exit by itself.
+    pub result_grace_seconds: Seconds,
+    /// After a process has gone, so long for what still holds its output.
+    pub output_grace_seconds: Seconds,
+    /// Stop ladder: how long an interrupt may take.
+    pub interrupt_grace_seconds: Seconds,
+    /// Stop ladder: how long `end_session` may take.
+    pub end_session_grace_seconds: Seconds,
+    /// Stop ladder: how long SIGINT may take.
+    pub sigint_grace_seconds: Seconds,
+    /// Stop ladder: how long SIGTERM may take before SIGKILL.
+    pub sigterm_grace_seconds: Seconds,
+    /// Longest line kept whole, in bytes; a longer one is cut and flagged.
+    pub max_line_bytes: usize,
+    /// Events of one session that may wait for the store, in bytes; beyond it the agent is held back.
+    pub pending_events_bytes: usize,
+    /// Newest events of one live session kept in memory for its readers, in bytes.
+    pub hot_tail_bytes: usize,
+    /// On SIGTERM: how long running sessions may take to finish.
+    pub drain_grace_seconds: Seconds,
+    /// A node's slots are free again if it does not renew them for so long.
+    pub slot_lease_seconds: Seconds,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            max_sessions: 100,
+            max_concurrent_starts: 0,
+            timeout_seconds: Seconds::new(3_600.0),
+            idle_timeout_seconds: Seconds::new(900.0),
+            start_timeout_seconds: Seconds::new(60.0),
+            result_grace_seconds: Seconds::new(5.0),
+            output_grace_seconds: Seconds::new(1.0),
+            interrupt_grace_seconds: Seconds::new(2.0),
+            end_session_grace_seconds: Seconds::new(2.0),
+            sigint_grace_seconds: Seconds::new(2.0),
+            sigterm_grace_seconds: Seconds::new(10.0),
+            max_line_bytes: 16 * 1024 * 1024,
+            pending_events_bytes: 8 * 1024 * 1024,
+            hot_tail_bytes: 1024 * 1024,
+            drain_grace_seconds: Seconds::new(30.0),
+            slot_lease_seconds: Seconds::new(15.0),
+        }
+    }
+}
+
+/// The program that a session runs.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AgentSettings {
+    /// Claude Code: a name looked up in `PATH`, or an absolute path.
+    pub agent_program: PathBuf,
+    /// Programs that the dialect's `execute` may name.
+    pub allowed_commands: Vec<String>,
+    /// Run agents as this user. Needs the rights to change users.
+    pub agent_user: Option<String>,
+    /// Let several principals start sessions although agents run as the gateway's own user.
+    pub shared_uid_accepted: bool,
+    /// Claude's configuration directory, which holds its one login. Empty: `~/.claude` of the agent's user.
+    pub claude_config_dir: PathBuf,
+    /// Variables of the gateway's environment that agents get, if they are set.
+    pub agent_env_pass: Vec<String>,
+    /// Variables that agents get with these values.
+    pub agent_env: BTreeMap<String, String>,
+    /// How often Claude tries an API request again (`CLAUDE_CODE_MAX_RETRIES`).
+    pub api_max_retries: u32,
+    /// Let Claude send telemetry and look for updates.
+    pub nonessential_traffic: bool,
+    /// Whom the settings allow `bypassPermissions`: `nobody`, `admin` or `everybody`.
+    pub bypass_permissions: Audience,
+}
+
+/// A group of principals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Audience {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// Admins.
+    Admin,
+    /// Every principal.
+    Everybody,
+}
+
+impl Default for AgentSettings {
+    fn default() -> Self {
+        Self {
+            agent_program: PathBuf::from("claude"),
+            allowed_commands: vec!["claude".to_owned()],
+            agent_user: None,
+            shared_uid_accepted: false,
+            claude_config_dir: PathBuf::new(),
+            agent_env_pass: [
+                "PATH",
+                "HOME",
+                "USER",
+                "LOGNAME",
+                "LANG",
+                "LC_ALL",
+                "LC_CTYPE",
+                "TZ",
+                "TMPDIR",
+                "CLAUDE_CODE_OAUTH_TOKEN",
+                "HTTP_PROXY",
+                "HTTPS_PROXY",
+                "NO_PROXY",
+                "SSL_CERT_FILE",
+                "NODE_EXTRA_CA_CERTS",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            agent_env: BTreeMap::new(),
+            api_max_retries: 4,
+            nonessential_traffic: false,
+            bypass_permissions: Audience::Nobody,
+        }
+    }
+}
+
+/// Where sessions may work.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct WorkspaceSettings {
+    /// Directories that workspaces must lie in; the first also holds the fresh ones of sessions that name
+    /// none. Empty: `~/cc-gateway-workspaces`, made at start.
+    pub workspace_roots: Vec<PathBuf>,
+    /// Roots whose projects' own settings and hooks are loaded.
+    pub trusted_workspace_roots: Vec<PathBuf>,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuthSettings {
+    /// The secret that signs access tokens, 32 bytes or more.
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<String>")]
+    pub jwt_secret: Option<SecretString>,
+    /// A file that holds it. Empty: `jwt-secret` in the data directory, made at first start with mode 0600.
+    pub jwt_secret_file: PathBuf,
+    /// `iss` of the tokens made and accepted.
+    pub token_issuer: String,
+    /// `aud` of the tokens made and accepted.
+    pub token_audience: String,
+    /// How long an access token serves.
+    pub access_token_seconds: u64,
+    /// How far clocks may differ, 0 to 30.
+    pub token_leeway_seconds: u64,
+    /// At first start: a file with the password of `admin`. Else one is made and shown once.
+    pub admin_password_file: PathBuf,
+    /// Failed logins of one name in a minute, and ten times as many of one address; further ones are
+    /// answered 429.
+    pub max_failed_logins_per_minute: u32,
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        Self {
+            jwt_secret: None,
+            jwt_secret_file: PathBuf::new(),
+            token_issuer: "cc-gateway".to_owned(),
+            token_audience: "cc-gateway".to_owned(),
+            access_token_seconds: 1_800,
+            token_leeway_seconds: 5,
+            admin_password_file: PathBuf::new(),
+            max_failed_logins_per_minute: 10,
+        }
+    }
+}
+
+/// What is logged.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSettings {
+    /// A `tracing` filter, for example `info` or `cc_gateway=debug,info`.
+    pub log_filter: String,
+    /// `json`: one object a line; `text`: for people.
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { log_filter: "info".to_owned(), log_format: LogFormat::Json }
+    }
+}
