@@ -1,0 +1,202 @@
+//! Every metric, declared once. Labels come from enums and tables of the code, never from a user, so that
+//! the number of series is bounded whatever the callers do.
+
+use std::time::Duration;
+
+use ::metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use parking_lot::Mutex;
+
+use crate::api::event::{EndReason, EventType, SessionState};
+
+/// Buckets of every histogram of seconds: 50 µs to 60 s.
+const SECONDS: [f64; 16] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
+
+/// The one recorder's handle. A lock, so that two first callers at once don't both install one.
+static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+
+/// Installs the recorder for the whole process (once; later calls return the same handle) and describes
+/// every metric.
+///
+/// # Errors
+/// When another recorder is already installed.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    let mut installed = HANDLE.lock();
+    if let Some(handle) = &*installed {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .install_recorder()?;
+    describe();
+    Ok(installed.insert(handle).clone())
+}
+
+fn describe() {
+    describe_gauge!("cc_gateway_sessions", "Live sessions of this node by state");
+    describe_counter!("cc_gateway_sessions_started_total", "Sessions started, by kind");
+    describe_counter!("cc_gateway_sessions_ended_total", "Sessions ended, by reason");
+    describe_counter!("cc_gateway_starts_refused_total", "Session starts refused, by error kind");
+    describe_gauge!("cc_gateway_slots_max", "Slots there are");
+    describe_counter!("cc_gateway_events_total", "Events taken into session logs, by type");
+    describe_counter!("cc_gateway_event_bytes_total", Unit::Bytes, "Bytes of event data taken into session logs");
+    describe_counter!("cc_gateway_events_sent_total", "Events written to connections");
+    describe_gauge!("cc_gateway_connections", "Open connections, by listener");
+    describe_counter!("cc_gateway_connections_closed_total", "WebSocket connections closed, by reason");
+    describe_counter!("cc_gateway_upgrades_refused_total", "WebSocket upgrades refused, by HTTP status");
+    describe_counter!("cc_gateway_rpc_calls_total", "JSON-RPC calls, by method and outcome");
+    describe_histogram!("cc_gateway_rpc_call_seconds", Unit::Seconds, "Time to answer a JSON-RPC call, by method");
+    describe_counter!("cc_gateway_http_requests_total", "HTTP requests, by route and status");
+    describe_counter!("cc_gateway_logins_total", "Logins, by outcome");
+    describe_histogram!("cc_gateway_store_seconds", Unit::Seconds, "Store latency, by store and operation");
+    describe_counter!("cc_gateway_store_errors_total", "Store errors, by store and operation");
+    describe_histogram!("cc_gateway_agent_start_seconds", Unit::Seconds, "From spawn to the agent's first answer");
+    describe_counter!("cc_gateway_processes_swept_total", "Left-over processes killed after a session's end");
+    describe_counter!("cc_gateway_task_panics_total", "Tasks that panicked, by task: each is a bug");
+    describe_gauge!("cc_gateway_build_info", "1, with the version as label");
+    gauge!("cc_gateway_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    for state in SessionState::ALL {
+        gauge!("cc_gateway_sessions", "state" => state.as_str()).set(0.0);
+    }
+    for reason in EndReason::ALL {
+        counter!("cc_gateway_sessions_ended_total", "reason" => reason.as_str()).absolute(0);
+    }
+}
+
+/// A live session of this node moved from one state to another (`None`: it is new, or gone).
+pub fn session_moved(from: Option<SessionState>, to: Option<SessionState>) {
+    if let Some(from) = from {
+        gauge!("cc_gateway_sessions", "state" => from.as_str()).decrement(1.0);
+    }
+    if let Some(to) = to {
+        gauge!("cc_gateway_sessions", "state" => to.as_str()).increment(1.0);
+    }
+}
+
+/// A session was started; `kind` is `claude` or `command`.
+pub fn session_started(kind: &'static str) {
+    counter!("cc_gateway_sessions_started_total", "kind" => kind).increment(1);
+}
+
+/// A session ended.
+pub fn session_ended(reason: EndReason) {
+    counter!("cc_gateway_sessions_ended_total", "reason" => reason.as_str()).increment(1);
+}
+
+/// A start was refused with that error kind.
+pub fn start_refused(kind: &'static str) {
+    counter!("cc_gateway_starts_refused_total", "kind" => kind).increment(1);
+}
+
+/// How many slots there are.
+pub fn slots_max(slots: u32) {
+    gauge!("cc_gateway_slots_max").set(f64::from(slots));
+}
+
+/// Handles for the per-event path: kept, because looking a metric up costs more than counting.
+#[derive(Clone)]
+pub struct EventCounters {
+    by_type: Vec<Counter>,
+    bytes: Counter,
+}
+
+impl std::fmt::Debug for EventCounters {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EventCounters")
+    }
+}
+
+impl EventCounters {
+    /// Looks the handles up.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            by_type: EventType::ALL.map(|kind| counter!("cc_gateway_events_total", "type" => kind.as_str())).to_vec(),
+            bytes: counter!("cc_gateway_event_bytes_total"),
+        }
+    }
+
+    /// One event with so many bytes of data was taken in.
+    pub fn taken_in(&self, event_type: EventType, bytes: usize) {
+        if let Some(counter) = self.by_type.get(usize::from(event_type.code())) {
+            counter.increment(1);
+        }
+        self.bytes.increment(bytes as u64);
+    }
+}
+
+impl Default for EventCounters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The handle that counts events written to connections.
+pub fn events_sent() -> Counter {
+    counter!("cc_gateway_events_sent_total")
+}
+
+/// A connection was opened on that listener (`http`, `ws`).
+pub fn connection_opened(listener: &'static str) {
+    gauge!("cc_gateway_connections", "listener" => listener).increment(1.0);
+}
+
+/// A connection of that listener has gone.
+pub fn connection_gone(listener: &'static str) {
+    gauge!("cc_gateway_connections", "listener" => listener).decrement(1.0);
+}
+
+/// A WebSocket was closed for that reason (a word of `ws::close`).
+pub fn socket_closed(reason: &'static str) {
+    counter!("cc_gateway_connections_closed_total", "reason" => reason).increment(1);
+}
+
+/// An upgrade was refused with that HTTP status.
+pub fn upgrade_refused(status: u16) {
+    counter!("cc_gateway_upgrades_refused_total", "status" => status.to_string()).increment(1);
+}
+
+/// A JSON-RPC call was answered. `method` is a name of the method table or `unknown`; `outcome` is `ok` or
+/// an error kind.
+pub fn rpc_call(method: &'static str, outcome: &'static str, took: Duration) {
+    counter!("cc_gateway_rpc_calls_total", "method" => method, "outcome" => outcome).increment(1);
+    histogram!("cc_gateway_rpc_call_seconds", "method" => method).record(took.as_secs_f64());
+}
+
+/// An HTTP request was answered; `route` is a route of the table or `unknown`.
+pub fn http_request(route: &'static str, status: u16) {
+    counter!("cc_gateway_http_requests_total", "route" => route, "status" => status.to_string()).increment(1);
+}
+
+/// A login succeeded (`ok`) or failed (`refused`, `throttled`).
+pub fn login(outcome: &'static str) {
+    counter!("cc_gateway_logins_total", "outcome" => outcome).increment(1);
+}
+
+/// The handle for one store operation's latency.
+pub fn store_seconds(store: &'static str, operation: &'static str) -> Histogram {
+    histogram!("cc_gateway_store_seconds", "store" => store, "operation" => operation)
+}
+
+/// The handle for one store operation's errors.
+pub fn store_errors(store: &'static str, operation: &'static str) -> Counter {
+    counter!("cc_gateway_store_errors_total", "store" => store, "operation" => operation)
+}
+
+/// An agent answered for the first time.
+pub fn agent_started(took: Duration) {
+    histogram!("cc_gateway_agent_start_seconds").record(took.as_secs_f64());
+}
+
+/// So many left-over processes were killed.
+pub fn processes_swept(count: u64) {
+    counter!("cc_gateway_processes_swept_total").increment(count);
+}
+
+/// A task panicked.
+pub fn task_panicked(task: &'static str) {
+    counter!("cc_gateway_task_panics_total", "task" => task).increment(1);
+}

@@ -1,0 +1,48 @@
+//! The one way to start a task: with a name, inside a span, its panic counted and logged.
+
+use std::future::Future;
+
+use futures_util::FutureExt;
+use tokio::task::JoinHandle;
+use tracing::Instrument;
+
+use super::metrics;
+
+/// Starts `future` as a task named `name` (a word for logs and metrics, from the code, never from a user).
+///
+/// A panic ends the task, is logged once and counted; `None` is then the task's result.
+pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<Option<F::Output>>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let span = tracing::info_span!(parent: None, "task", name);
+    let guarded = async move {
+        match std::panic::AssertUnwindSafe(future).catch_unwind().await {
+            Ok(output) => Some(output),
+            Err(_) => {
+                metrics::task_panicked(name);
+                tracing::error!(task = name, "a task panicked; this is a bug");
+                None
+            }
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "the one place that may")]
+    tokio::spawn(guarded.instrument(span))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_gives_its_result() {
+        assert_eq!(spawn("adds", async { 1 + 1 }).await.unwrap(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_panicking_task_ends_without_a_result_and_harms_nobody() {
+        let task = spawn("panics", async { panic!("on purpose") });
+        assert!(task.await.unwrap().is_none());
+    }
+}
