@@ -1,0 +1,125 @@
+//! The suite that every store passes: one behaviour a function, run on a fresh store each.
+//!
+//! A store's tests call [`store_contract!`](crate::store_contract) with what makes a fresh, empty store; it
+//! becomes one test a behaviour. [`run`] runs all of them in turn.
+//!
+//! It must not know any store but by the trait. Behaviours wait for facts, never for a time to pass.
+
+mod accounts;
+mod history;
+mod listing;
+mod logs;
+pub mod sample;
+mod sessions;
+mod slots;
+mod takeover;
+
+use std::future::Future;
+
+use super::{SharedStore, StoreError};
+
+/// What a behaviour ends with: an error means that a call failed that should not have.
+pub type Outcome = Result<(), StoreError>;
+
+/// What must be there.
+fn there<T>(value: Option<T>) -> Result<T, StoreError> {
+    value.ok_or(StoreError::Missing)
+}
+
+/// One test for each behaviour of the store contract: `store_contract!(make)`. `make` is a path or closure
+/// that is called without arguments and gives a future of a fresh, empty `SharedStore`.
+#[macro_export]
+macro_rules! store_contract {
+    // The list of behaviours, handed on to another rule with its arguments.
+    (@all $rule:ident $arguments:tt) => { $crate::store_contract! { @$rule $arguments
+            sessions:
+                a_created_session_is_read_back_as_it_was,
+                what_is_not_there_is_none_or_missing,
+                the_same_session_again_is_created_once,
+                another_session_under_a_known_id_is_refused,
+                a_used_key_gives_the_older_session,
+                a_used_key_with_other_parameters_is_refused,
+                keys_of_two_owners_do_not_meet,
+                fifty_starts_at_once_with_one_key_make_one_session,
+                an_update_changes_only_what_it_names,
+                an_update_cannot_end_a_session,
+                unfinished_sessions_are_told_by_node_and_oldest_first,
+                a_closed_store_answers_nothing;
+            takeover:
+                a_takeover_moves_node_and_epoch_and_shuts_the_old_owner_out,
+                the_same_takeover_again_succeeds_and_undoes_nothing,
+                of_two_takers_one_wins,
+                a_takeover_must_raise_the_epoch;
+            listing:
+                pages_come_newest_first_and_say_whether_there_is_more,
+                sessions_of_the_same_moment_are_ordered_by_id,
+                pages_stay_stable_while_sessions_come_and_go,
+                filters_alone_and_together_find_exactly_what_matches,
+                a_listed_session_is_told_as_it_is_now;
+            logs:
+                appended_batches_are_read_back_and_the_record_tells_the_head,
+                a_reader_goes_on_from_any_number,
+                a_read_stops_at_its_bytes_but_gives_at_least_one_batch,
+                a_batch_that_does_not_follow_is_refused_and_leaves_nothing,
+                the_same_batch_again_succeeds_and_is_kept_once,
+                the_same_bounds_with_other_contents_are_refused,
+                an_append_under_another_epoch_is_refused,
+                payloads_of_any_bytes_and_sizes_are_kept,
+                fifty_sessions_append_at_once_without_a_gap,
+                of_two_writers_of_the_same_number_one_wins,
+                an_end_appends_and_marks_in_one_step,
+                the_same_end_again_succeeds_and_changes_nothing,
+                another_end_is_refused,
+                an_end_that_does_not_follow_leaves_the_session_running,
+                nothing_new_follows_an_end;
+            slots:
+                slots_are_taken_up_to_the_cap_and_given_back,
+                taking_a_slot_again_counts_once,
+                under_concurrency_the_cap_is_never_passed,
+                a_lease_that_ran_out_frees_its_slot,
+                a_renewed_lease_lives_on_and_only_its_nodes,
+                a_nodes_slots_are_given_back_together;
+            accounts:
+                an_account_is_found_by_name_and_subject,
+                taken_names_and_subjects_are_refused,
+                an_updated_account_is_replaced_whole,
+                accounts_are_told_by_name,
+                of_fifty_accounts_of_one_name_one_is_made;
+            history:
+                long_random_histories_agree_with_a_simple_model;
+    } };
+    (@tests ($make:expr) $($module:ident: $($behaviour:ident),+;)+) => {
+        $($(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $behaviour() {
+                let store = ($make)().await;
+                $crate::store::contract::$behaviour(store.clone()).await.expect("a call failed");
+                store.close().await;
+            }
+        )+)+
+    };
+    (@items () $($module:ident: $($behaviour:ident),+;)+) => {
+        $(pub use $module::{$($behaviour),+};)+
+
+        /// Runs every behaviour in turn, each on a store of its own that `make` gives.
+        ///
+        /// # Errors
+        /// The first call that failed and should not have. A broken promise panics, as in any test.
+        pub async fn run<F, Fut>(make: F) -> Outcome
+        where
+            F: Fn() -> Fut,
+            Fut: Future<Output = SharedStore>,
+        {
+            $($({
+                tracing::info!(behaviour = stringify!($behaviour), "store contract");
+                let store = make().await;
+                $behaviour(store.clone()).await?;
+                store.close().await;
+            })+)+
+            Ok(())
+        }
+    };
+    ($make:expr) => { $crate::store_contract! { @all tests ($make) } };
+}
+
+store_contract! { @all items () }

@@ -1,0 +1,107 @@
+//! Records to test with: valid, different by number, the same every time.
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::api::event::{EndReason, Ended, EventType, SessionState, TypeSet};
+use crate::api::principal::Role;
+use crate::api::session::{OnDisconnect, OnLost, SessionKind};
+use crate::store::{Account, Batch, NewSession, SessionPatch, SessionRow};
+
+/// Session number `n` of owner `owner-1` on node `node-1` with epoch 1; a higher number is a newer one.
+#[must_use]
+pub fn session(n: u64) -> NewSession {
+    let row = SessionRow {
+        id: id(n),
+        owner: "owner-1".to_owned(),
+        owner_name: "Zoë".to_owned(),
+        kind: SessionKind::Claude,
+        state: SessionState::Starting,
+        node: "node-1".to_owned(),
+        epoch: 1,
+        created_at_ms: 1_700_000_000_000 + n,
+        ended_at_ms: None,
+        workspace: format!("/work/{n}"),
+        model: Some("opus".to_owned()),
+        interactive: n.is_multiple_of(2),
+        on_disconnect: OnDisconnect::Stop,
+        on_lost: OnLost::Resume,
+        labels: [("team".to_owned(), format!("t{}", n % 2))].into(),
+        resumed_from: Some(id(n + 1_000_000)),
+        last_seq: 0,
+        ended: None,
+        params: r#"{"prompt":"say \"hi\" \u0000 ☃"}"#.to_owned(),
+    };
+    NewSession { row, idempotency: None }
+}
+
+/// The id of session number `n`. Ids do not grow with the numbers.
+#[must_use]
+pub fn id(n: u64) -> Uuid {
+    Uuid::from_u64_pair(n.wrapping_mul(0x9E37_79B9_7F4A_7C15), n)
+}
+
+/// A batch of the events `first_seq` to `last_seq`, 64 bytes long.
+#[must_use]
+pub fn batch(first_seq: u64, last_seq: u64) -> Batch {
+    let payload = format!("{first_seq:>31}-{last_seq:<32}");
+    let types = TypeSet::default().with(EventType::Claude);
+    Batch { first_seq, last_seq, types, payload: Bytes::from(payload) }
+}
+
+/// A batch of one event that ends a session.
+#[must_use]
+pub fn last_batch(seq: u64) -> Batch {
+    Batch { types: TypeSet::default().with(EventType::Ended), ..batch(seq, seq) }
+}
+
+/// What marks a session ended.
+#[must_use]
+pub fn end_patch() -> SessionPatch {
+    let ended = Ended {
+        reason: EndReason::Completed,
+        exit_code: Some(0),
+        signal: None,
+        is_error: false,
+        message: None,
+        result: Some("done ☃".to_owned()),
+        structured_output: Some(serde_json::json!({"answer": [1, null, "two"]})),
+        total_cost_usd: Some(0.25),
+        usage: Some(serde_json::json!({"output_tokens": 17})),
+        num_turns: Some(1),
+        duration_ms: 1_234,
+        resumable: true,
+        forced_exit: false,
+    };
+    SessionPatch {
+        state: Some(SessionState::Ended),
+        ended_at_ms: Some(1_700_000_009_999),
+        ended: Some(ended),
+        owner: None,
+    }
+}
+
+/// A patch that only moves the state.
+#[must_use]
+pub fn state_patch(state: SessionState) -> SessionPatch {
+    SessionPatch { state: Some(state), ..SessionPatch::default() }
+}
+
+/// A patch that takes a session over.
+#[must_use]
+pub fn takeover_patch(node: &str, epoch: u64) -> SessionPatch {
+    SessionPatch { owner: Some((node.to_owned(), epoch)), ..SessionPatch::default() }
+}
+
+/// Account number `n`.
+#[must_use]
+pub fn account(n: u64) -> Account {
+    Account {
+        subject: id(n).to_string(),
+        username: format!("user-{n:03}"),
+        role: if n == 0 { Role::Admin } else { Role::User },
+        password_hash: format!("$argon2id$v=19$m=1,t=1,p=1$salt{n}$hash"),
+        disabled: false,
+        created_at_ms: 1_700_000_000_000 + n,
+    }
+}

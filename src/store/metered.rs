@@ -1,0 +1,226 @@
+//! A store that measures another one: latency and failures, by operation.
+//!
+//! It changes nothing of what it passes on. A refusal ([`StoreError::NotOwner`], [`StoreError::Gap`],
+//! [`StoreError::Missing`], [`StoreError::Exists`]) is an answer; only [`StoreError::Away`] and
+//! [`StoreError::Damaged`] count as errors.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ::metrics::{Counter, Histogram};
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::{
+    Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SharedStore,
+    SlotOutcome, Store, StoreError,
+};
+use crate::telemetry::metrics;
+
+/// The metrics of one operation: kept, because looking one up costs more than counting.
+struct Meter {
+    seconds: Histogram,
+    errors: Counter,
+}
+
+impl Meter {
+    async fn measure<T>(&self, call: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+        let began = Instant::now();
+        let answer = call.await;
+        self.seconds.record(began.elapsed().as_secs_f64());
+        if matches!(answer, Err(StoreError::Away(_) | StoreError::Damaged(_))) {
+            self.errors.increment(1);
+        }
+        answer
+    }
+}
+
+macro_rules! meters {
+    ($($operation:ident),+ $(,)?) => {
+        /// One meter an operation, named like the trait's methods.
+        struct Meters { $($operation: Meter),+ }
+
+        impl Meters {
+            fn new(store: &'static str) -> Self {
+                Self { $($operation: Meter {
+                    seconds: metrics::store_seconds(store, stringify!($operation)),
+                    errors: metrics::store_errors(store, stringify!($operation)),
+                }),+ }
+            }
+        }
+    };
+}
+
+meters!(
+    check,
+    create_session,
+    update_session,
+    session,
+    list_sessions,
+    session_by_key,
+    unfinished_sessions,
+    append,
+    end_session,
+    read,
+    bounds,
+    take_slot,
+    renew_slots,
+    release_slot,
+    release_node_slots,
+    slots_taken,
+    create_account,
+    update_account,
+    account_by_name,
+    account,
+    accounts,
+);
+
+/// The measured store.
+pub struct Metered {
+    inner: SharedStore,
+    meters: Meters,
+}
+
+impl std::fmt::Debug for Metered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Metered").field(&self.inner).finish()
+    }
+}
+
+impl Metered {
+    /// Measures `inner` from now on. The metrics' recorder must be installed before.
+    #[must_use]
+    pub fn new(inner: SharedStore) -> Arc<Self> {
+        let meters = Meters::new(inner.kind());
+        Arc::new(Self { inner, meters })
+    }
+}
+
+#[async_trait]
+impl Store for Metered {
+    fn kind(&self) -> &'static str {
+        self.inner.kind()
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.meters.check.measure(self.inner.check()).await
+    }
+
+    async fn create_session(&self, session: NewSession) -> Result<Created, StoreError> {
+        self.meters.create_session.measure(self.inner.create_session(session)).await
+    }
+
+    async fn update_session(&self, id: Uuid, epoch: u64, patch: SessionPatch) -> Result<(), StoreError> {
+        self.meters.update_session.measure(self.inner.update_session(id, epoch, patch)).await
+    }
+
+    async fn session(&self, id: Uuid) -> Result<Option<SessionRow>, StoreError> {
+        self.meters.session.measure(self.inner.session(id)).await
+    }
+
+    async fn list_sessions(&self, query: ListQuery) -> Result<Page, StoreError> {
+        self.meters.list_sessions.measure(self.inner.list_sessions(query)).await
+    }
+
+    async fn session_by_key(&self, owner: &str, key: &str) -> Result<Option<(SessionRow, String)>, StoreError> {
+        self.meters.session_by_key.measure(self.inner.session_by_key(owner, key)).await
+    }
+
+    async fn unfinished_sessions(&self, node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
+        self.meters.unfinished_sessions.measure(self.inner.unfinished_sessions(node)).await
+    }
+
+    async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
+        self.meters.append.measure(self.inner.append(id, epoch, batch)).await
+    }
+
+    async fn end_session(&self, id: Uuid, epoch: u64, batch: Batch, patch: SessionPatch) -> Result<(), StoreError> {
+        self.meters.end_session.measure(self.inner.end_session(id, epoch, batch, patch)).await
+    }
+
+    async fn read(&self, id: Uuid, after_seq: u64, max_bytes: usize) -> Result<Vec<Batch>, StoreError> {
+        self.meters.read.measure(self.inner.read(id, after_seq, max_bytes)).await
+    }
+
+    async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError> {
+        self.meters.bounds.measure(self.inner.bounds(id)).await
+    }
+
+    async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {
+        self.meters.take_slot.measure(self.inner.take_slot(id, node, cap, lease_ms)).await
+    }
+
+    async fn renew_slots(&self, node: &str, lease_ms: u64) -> Result<(), StoreError> {
+        self.meters.renew_slots.measure(self.inner.renew_slots(node, lease_ms)).await
+    }
+
+    async fn release_slot(&self, id: Uuid) -> Result<(), StoreError> {
+        self.meters.release_slot.measure(self.inner.release_slot(id)).await
+    }
+
+    async fn release_node_slots(&self, node: &str) -> Result<u64, StoreError> {
+        self.meters.release_node_slots.measure(self.inner.release_node_slots(node)).await
+    }
+
+    async fn slots_taken(&self) -> Result<u64, StoreError> {
+        self.meters.slots_taken.measure(self.inner.slots_taken()).await
+    }
+
+    async fn create_account(&self, account: Account) -> Result<(), StoreError> {
+        self.meters.create_account.measure(self.inner.create_account(account)).await
+    }
+
+    async fn update_account(&self, account: Account) -> Result<(), StoreError> {
+        self.meters.update_account.measure(self.inner.update_account(account)).await
+    }
+
+    async fn account_by_name(&self, username: &str) -> Result<Option<Account>, StoreError> {
+        self.meters.account_by_name.measure(self.inner.account_by_name(username)).await
+    }
+
+    async fn account(&self, subject: &str) -> Result<Option<Account>, StoreError> {
+        self.meters.account.measure(self.inner.account(subject)).await
+    }
+
+    async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        self.meters.accounts.measure(self.inner.accounts()).await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+    use crate::store::contract::sample;
+    use crate::store::faulty::Faulty;
+    use crate::store::sqlite::test_store;
+
+    #[tokio::test]
+    async fn failures_are_counted_and_refusals_are_not() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let faulty = Faulty::new(test_store(), 1, 1.0);
+        let store = ::metrics::with_local_recorder(&recorder, || Metered::new(Arc::clone(&faulty) as SharedStore));
+        store.create_session(sample::session(1)).await.unwrap_err();
+        faulty.set_failing(false);
+        store.bounds(Uuid::nil()).await.unwrap_err();
+        store.check().await.unwrap();
+
+        let text = recorder.handle().render();
+        let line = |name: &str, operation: &str| {
+            text.lines()
+                .find(|line| line.starts_with(name) && line.contains(&format!("operation=\"{operation}\"")))
+                .map(|line| line.rsplit(' ').next().unwrap().to_owned())
+        };
+        assert_eq!(line("cc_gateway_store_errors_total", "create_session").as_deref(), Some("1"));
+        assert_ne!(line("cc_gateway_store_errors_total", "bounds").as_deref(), Some("1"));
+        for operation in ["create_session", "bounds", "check"] {
+            assert_eq!(line("cc_gateway_store_seconds_count", operation).as_deref(), Some("1"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Where facts are kept: the [`Store`] trait and the types that pass through it.
+//!
+//! A store keeps sessions, their event logs, slots, accounts and idempotency keys. It knows nothing of
+//! processes, of Claude or of sockets. Every implementation passes the one suite in `contract`.
+//!
+//! Invariants:
+//! - An acknowledged append is durable against `kill -9` and is returned by every later read.
+//! - A session's log is gapless: a batch is taken only if it begins right after the log's head and comes
+//!   from the current owner (`epoch`, the fencing number).
+//! - A session ends once: [`Store::end_session`] appends the terminal event and marks the record in one step.
+
+mod error;
+pub mod metered;
+pub mod sqlite;
+pub mod types;
+
+#[cfg(any(test, feature = "test-support"))]
+pub mod contract;
+#[cfg(any(test, feature = "test-support"))]
+pub mod faulty;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+pub use error::StoreError;
+pub use types::{
+    Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome,
+};
+
+/// A shared handle to whichever store the settings chose.
+pub type SharedStore = Arc<dyn Store>;
+
+/// The facts every gateway needs, wherever they are kept.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug + 'static {
+    /// The store's name for people and metrics: `sqlite`, `redis`.
+    fn kind(&self) -> &'static str;
+
+    /// Answers when the store can take a write; the reason when it can't.
+    async fn check(&self) -> Result<(), StoreError>;
+
+    // --- sessions ---------------------------------------------------------------------------------
+
+    /// Creates a session. With an idempotency key that the same owner has used before, nothing is created
+    /// and the older session comes back: [`Created::Existing`] if the fingerprints agree, else
+    /// [`Created::KeyReused`]. The very same session again (the first answer was lost) is [`Created::New`],
+    /// with or without a key; another session under a known id is [`StoreError::Exists`].
+    async fn create_session(&self, session: NewSession) -> Result<Created, StoreError>;
+
+    /// Changes what the patch names. [`StoreError::NotOwner`] if `epoch` is not the session's current one, if
+    /// the session has ended, if a take-over does not raise the epoch, and for a patch that would end the
+    /// session: only [`Store::end_session`] does that. The same take-over again is a success.
+    async fn update_session(&self, id: Uuid, epoch: u64, patch: SessionPatch) -> Result<(), StoreError>;
+
+    /// One session, or `None`.
+    async fn session(&self, id: Uuid) -> Result<Option<SessionRow>, StoreError>;
+
+    /// A page of sessions, newest first. Pages stay stable while sessions come and go: the cursor is the
+    /// last row's id (ids are time-ordered for listing by `created_at_ms`, then id).
+    async fn list_sessions(&self, query: ListQuery) -> Result<Page, StoreError>;
+
+    /// The session that `owner` created with that idempotency key, and the fingerprint it came with.
+    async fn session_by_key(&self, owner: &str, key: &str) -> Result<Option<(SessionRow, String)>, StoreError>;
+
+    /// Every session that has not ended and belongs to `node` (or to any node, if `None`), oldest first:
+    /// what a gateway must account for when it starts.
+    async fn unfinished_sessions(&self, node: Option<&str>) -> Result<Vec<SessionRow>, StoreError>;
+
+    // --- event logs -------------------------------------------------------------------------------
+
+    /// Appends a batch. Idempotent: the very same batch (same bounds, types and bytes) again is a success,
+    /// also after the session's end. [`StoreError::NotOwner`] for an old `epoch` and for anything new after
+    /// the session's end, [`StoreError::Gap`] if it does not begin at head + 1 or ends before it begins.
+    async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError>;
+
+    /// Appends the batch that holds the terminal event and marks the session ended (whatever state the patch
+    /// names), in one step. The patch gives `ended_at_ms` and `ended`; its `owner` is ignored. Idempotent: the
+    /// very same batch again is a success and changes nothing. [`StoreError::NotOwner`] for an old `epoch`
+    /// and for any other batch once the session has ended; [`StoreError::Gap`] as in [`Store::append`], also
+    /// for a batch that is in the log already without having ended the session.
+    async fn end_session(&self, id: Uuid, epoch: u64, batch: Batch, patch: SessionPatch) -> Result<(), StoreError>;
+
+    /// Batches that hold events after `after_seq`, in order: at least one if there is any, then more until
+    /// `max_bytes` of payload are reached. The first may begin before `after_seq + 1`: readers filter inside
+    /// it. None if `after_seq` is the head or beyond it.
+    async fn read(&self, id: Uuid, after_seq: u64, max_bytes: usize) -> Result<Vec<Batch>, StoreError>;
+
+    /// The first number that is still kept and the last one written.
+    async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError>;
+
+    // --- slots ------------------------------------------------------------------------------------
+
+    /// Takes a slot for `id` if fewer than `cap` are taken; taking it again is a success, renews its lease and
+    /// makes it `node`'s. A slot whose lease has run out counts no more.
+    async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError>;
+
+    /// Extends the leases of all slots of `node`, from now. A lease that has run out is extended too, unless
+    /// somebody has asked for a slot since: then it is gone.
+    async fn renew_slots(&self, node: &str, lease_ms: u64) -> Result<(), StoreError>;
+
+    /// Gives a slot back; one that is not taken is no error.
+    async fn release_slot(&self, id: Uuid) -> Result<(), StoreError>;
+
+    /// Gives back every slot of `node`; returns how many.
+    async fn release_node_slots(&self, node: &str) -> Result<u64, StoreError>;
+
+    /// How many slots are taken.
+    async fn slots_taken(&self) -> Result<u64, StoreError>;
+
+    // --- accounts ---------------------------------------------------------------------------------
+
+    /// Creates an account. [`StoreError::Exists`] if the name (compared as given) or the subject is taken; the
+    /// very same account again is a success.
+    async fn create_account(&self, account: Account) -> Result<(), StoreError>;
+
+    /// Replaces an account of the same subject. [`StoreError::Missing`] if there is none,
+    /// [`StoreError::Exists`] if the new name is another one's.
+    async fn update_account(&self, account: Account) -> Result<(), StoreError>;
+
+    /// The account of that name.
+    async fn account_by_name(&self, username: &str) -> Result<Option<Account>, StoreError>;
+
+    /// The account of that subject.
+    async fn account(&self, subject: &str) -> Result<Option<Account>, StoreError>;
+
+    /// Every account, by name.
+    async fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+
+    // --- end --------------------------------------------------------------------------------------
+
+    /// Flushes and closes; later calls fail with [`StoreError::Away`].
+    async fn close(&self);
+}

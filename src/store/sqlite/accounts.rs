@@ -1,0 +1,94 @@
+//! Accounts. Names are compared as given, byte for byte.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::fault::{Fault, from_stored, to_stored};
+use super::rows::damaged;
+use crate::store::{Account, StoreError};
+
+const COLUMNS: &str = "subject, username, role, password_hash, disabled, created_at_ms";
+
+/// See [`crate::store::Store::create_account`].
+pub(super) fn create(connection: &Connection, account: &Account) -> Result<(), Fault> {
+    if let Some(stored) = by_subject(connection, &account.subject)? {
+        return if stored == *account { Ok(()) } else { Err(StoreError::Exists.into()) };
+    }
+    if by_name(connection, &account.username)?.is_some() {
+        return Err(StoreError::Exists.into());
+    }
+    let created_at = to_stored(account.created_at_ms)?;
+    connection.prepare_cached(&format!("INSERT INTO accounts ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"))?.execute(
+        params![
+            account.subject,
+            account.username,
+            account.role.as_str(),
+            account.password_hash,
+            account.disabled,
+            created_at
+        ],
+    )?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::update_account`].
+pub(super) fn update(connection: &Connection, account: &Account) -> Result<(), Fault> {
+    if by_subject(connection, &account.subject)?.is_none() {
+        return Err(StoreError::Missing.into());
+    }
+    if by_name(connection, &account.username)?.is_some_and(|other| other.subject != account.subject) {
+        return Err(StoreError::Exists.into());
+    }
+    let created_at = to_stored(account.created_at_ms)?;
+    connection
+        .prepare_cached(
+            "UPDATE accounts SET username = ?2, role = ?3, password_hash = ?4, disabled = ?5, created_at_ms = ?6 \
+             WHERE subject = ?1",
+        )?
+        .execute(params![
+            account.subject,
+            account.username,
+            account.role.as_str(),
+            account.password_hash,
+            account.disabled,
+            created_at
+        ])?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::account`].
+pub(super) fn by_subject(connection: &Connection, subject: &str) -> Result<Option<Account>, Fault> {
+    one(connection, &format!("SELECT {COLUMNS} FROM accounts WHERE subject = ?1"), subject)
+}
+
+/// See [`crate::store::Store::account_by_name`].
+pub(super) fn by_name(connection: &Connection, username: &str) -> Result<Option<Account>, Fault> {
+    one(connection, &format!("SELECT {COLUMNS} FROM accounts WHERE username = ?1"), username)
+}
+
+/// See [`crate::store::Store::accounts`].
+pub(super) fn all(connection: &Connection) -> Result<Vec<Account>, Fault> {
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM accounts ORDER BY username"))?;
+    let mut found = statement.query([])?;
+    let mut accounts = Vec::new();
+    while let Some(row) = found.next()? {
+        accounts.push(decode(row)?);
+    }
+    Ok(accounts)
+}
+
+fn one(connection: &Connection, sql: &str, value: &str) -> Result<Option<Account>, Fault> {
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.query_row([value], |row| Ok(decode(row))).optional()?.transpose()
+}
+
+fn decode(row: &Row<'_>) -> Result<Account, Fault> {
+    let role: String = row.get(2)?;
+    Ok(Account {
+        subject: row.get(0)?,
+        username: row.get(1)?,
+        role: role.parse().map_err(|_| damaged("an account's role is an unknown word"))?,
+        password_hash: row.get(3)?,
+        disabled: row.get(4)?,
+        created_at_ms: from_stored(row.get(5)?)?,
+    })
+}

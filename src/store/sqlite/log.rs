@@ -1,0 +1,151 @@
+//! Event logs: appending batches, ending a session, reading on.
+//!
+//! Invariants: `sessions.last_seq` is the last batch's `last_seq` (both are written in one transaction);
+//! batches of a session follow each other without a gap; nothing follows a session's last event.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+use super::fault::{Fault, from_stored, to_stored};
+use super::rows::{self, damaged};
+use super::sessions::{self, Head};
+use crate::api::event::TypeSet;
+use crate::store::{Batch, LogBounds, SessionPatch, StoreError};
+
+/// See [`crate::store::Store::append`].
+pub(super) fn append(connection: &Connection, id: Uuid, epoch: u64, batch: &Batch) -> Result<(), Fault> {
+    let head = owned(connection, id, epoch)?;
+    if is_stored(connection, &head, batch)? {
+        return Ok(());
+    }
+    if head.has_ended {
+        return Err(StoreError::NotOwner.into());
+    }
+    push(connection, &head, batch)
+}
+
+/// See [`crate::store::Store::end_session`].
+pub(super) fn end(
+    connection: &Connection,
+    id: Uuid,
+    epoch: u64,
+    batch: &Batch,
+    patch: &SessionPatch,
+) -> Result<(), Fault> {
+    let head = owned(connection, id, epoch)?;
+    if head.has_ended {
+        let again = batch.last_seq == head.last_seq && is_stored(connection, &head, batch)?;
+        return if again { Ok(()) } else { Err(StoreError::NotOwner.into()) };
+    }
+    // Before the first write: what can still be refused must not have written anything.
+    let ended = patch.ended.as_ref().map(rows::to_json).transpose()?;
+    push(connection, &head, batch)?;
+    sessions::mark_ended(connection, head.key, patch.ended_at_ms, ended.as_deref())
+}
+
+fn owned(connection: &Connection, id: Uuid, epoch: u64) -> Result<Head, Fault> {
+    let head = sessions::head(connection, id)?;
+    if head.epoch == epoch { Ok(head) } else { Err(StoreError::NotOwner.into()) }
+}
+
+/// Is this very batch in the log?
+fn is_stored(connection: &Connection, head: &Head, batch: &Batch) -> Result<bool, Fault> {
+    if batch.last_seq > head.last_seq {
+        return Ok(false);
+    }
+    let mut statement = connection.prepare_cached(
+        "SELECT first_seq = ?3 AND types = ?4 AND payload = ?5 FROM batches WHERE session = ?1 AND last_seq = ?2",
+    )?;
+    let same = statement
+        .query_row(
+            params![
+                head.key,
+                to_stored(batch.last_seq)?,
+                to_stored(batch.first_seq)?,
+                batch.types.0,
+                batch.payload.as_ref()
+            ],
+            |row| row.get(0),
+        )
+        .optional()?;
+    Ok(same.unwrap_or(false))
+}
+
+fn push(connection: &Connection, head: &Head, batch: &Batch) -> Result<(), Fault> {
+    let expected = head.last_seq.saturating_add(1);
+    if batch.first_seq != expected || batch.last_seq < batch.first_seq {
+        return Err(StoreError::Gap { expected, found: batch.first_seq }.into());
+    }
+    let (first, last) = (to_stored(batch.first_seq)?, to_stored(batch.last_seq)?);
+    connection
+        .prepare_cached(
+            "INSERT INTO batches (session, last_seq, first_seq, types, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![head.key, last, first, batch.types.0, batch.payload.as_ref()])?;
+    connection.prepare_cached("UPDATE sessions SET last_seq = ?2 WHERE key = ?1")?.execute(params![head.key, last])?;
+    Ok(())
+}
+
+/// See [`crate::store::Store::read`].
+pub(super) fn read(connection: &Connection, id: Uuid, after: u64, max_bytes: usize) -> Result<Vec<Batch>, Fault> {
+    // One view for the head and the batches, so that what is between them is really missing.
+    let view = connection.unchecked_transaction()?;
+    let head = sessions::head(&view, id)?;
+    let mut batches: Vec<Batch> = Vec::new();
+    if after >= head.last_seq {
+        return Ok(batches);
+    }
+    let mut statement = view.prepare_cached(
+        "SELECT first_seq, last_seq, types, payload FROM batches WHERE session = ?1 AND last_seq > ?2 ORDER BY last_seq",
+    )?;
+    let mut found = statement.query(params![head.key, to_stored(after)?])?;
+    let mut bytes = 0_usize;
+    while bytes < max_bytes || batches.is_empty() {
+        let Some(row) = found.next()? else {
+            let reached = batches.last().map_or(0, |batch| batch.last_seq);
+            if reached == head.last_seq {
+                break;
+            }
+            return Err(torn(id, "the end of the log is missing"));
+        };
+        let batch = decode(row)?;
+        if batch.first_seq > batch.last_seq {
+            return Err(torn(id, "a batch ends before it begins"));
+        }
+        if batches.last().is_some_and(|before| before.last_seq + 1 != batch.first_seq) {
+            return Err(torn(id, "a batch is missing"));
+        }
+        bytes = bytes.saturating_add(batch.payload.len());
+        batches.push(batch);
+    }
+    Ok(batches)
+}
+
+fn decode(row: &Row<'_>) -> Result<Batch, Fault> {
+    let types: i64 = row.get(2)?;
+    let payload = row.get_ref(3)?.as_blob().map_err(|_| damaged("a batch is not of bytes"))?;
+    Ok(Batch {
+        first_seq: from_stored(row.get(0)?)?,
+        last_seq: from_stored(row.get(1)?)?,
+        types: TypeSet(u32::try_from(types).map_err(|_| damaged("a batch's types are out of range"))?),
+        payload: Bytes::copy_from_slice(payload),
+    })
+}
+
+fn torn(id: Uuid, what: &'static str) -> Fault {
+    tracing::error!(store = "sqlite", session = %id, what, "a session's log is damaged");
+    damaged(what).into()
+}
+
+/// See [`crate::store::Store::bounds`].
+pub(super) fn bounds(connection: &Connection, id: Uuid) -> Result<LogBounds, Fault> {
+    let view = connection.unchecked_transaction()?;
+    let head = sessions::head(&view, id)?;
+    let first: Option<i64> = view
+        .prepare_cached("SELECT first_seq FROM batches WHERE session = ?1 ORDER BY last_seq LIMIT 1")?
+        .query_row([head.key], |row| row.get(0))
+        .optional()?;
+    let first = first.map(from_stored).transpose()?.unwrap_or(head.last_seq.saturating_add(1));
+    Ok(LogBounds { first, head: head.last_seq })
+}

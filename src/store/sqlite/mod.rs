@@ -1,0 +1,228 @@
+//! The embedded store: one SQLite file, one thread that writes, a few connections that read.
+//!
+//! Invariants: one gateway a file (`file`); what is acknowledged is committed (`writer`), and survives
+//! `kill -9` with `synchronous = NORMAL` and the loss of power with `FULL`; nothing costs more because the
+//! file is large (each query has its index). Only this module names SQLite.
+
+mod accounts;
+mod fault;
+mod file;
+mod listing;
+mod log;
+mod readers;
+mod rows;
+mod schema;
+mod sessions;
+mod slots;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use self::fault::Fault;
+use self::readers::Readers;
+use self::writer::Writer;
+use super::{
+    Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome, Store,
+    StoreError,
+};
+use crate::config::settings::SqliteSynchronous;
+use crate::telemetry::time::now_ms;
+
+/// What a closed store answers.
+fn closed() -> StoreError {
+    StoreError::Away("it is closed".to_owned())
+}
+
+/// The embedded store. Dropping it waits until every write that has begun is committed.
+pub struct SqliteStore {
+    /// `None` once closed. Held only to clone or to take it.
+    writer: Mutex<Option<Writer>>,
+    readers: Arc<Readers>,
+    /// The writing thread, until somebody waits for its end.
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// The directory of a store that only a test uses: goes when the store goes.
+    #[cfg(test)]
+    directory: Option<tempfile::TempDir>,
+}
+
+/// A fresh, empty store in a directory of its own that goes with it.
+#[cfg(test)]
+pub(crate) fn test_store() -> super::SharedStore {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = SqliteStore::open(&directory.path().join("gateway.db"), SqliteSynchronous::Normal).unwrap();
+    store.directory = Some(directory);
+    Arc::new(store)
+}
+
+impl std::fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SqliteStore")
+    }
+}
+
+impl SqliteStore {
+    /// Opens the file, or makes it (mode 0600; its directory must be there). Blocks for a moment.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] if another gateway has the file open, or if it can't be opened;
+    /// [`StoreError::Damaged`] if it is not a store, or one of a newer version.
+    pub fn open(path: &Path, synchronous: SqliteSynchronous) -> Result<Self, StoreError> {
+        let lock = file::lock(path)?;
+        file::prepare(path, &lock)?;
+        let connection = schema::connect_writer(path, synchronous).map_err(|fault| fault.into_store_error("open"))?;
+        let (writer, thread) = Writer::start(path.to_owned(), synchronous, connection, lock)?;
+        let readers = Arc::new(Readers::new(path.to_owned()));
+        Ok(Self {
+            writer: Mutex::new(Some(writer)),
+            readers,
+            thread: Mutex::new(Some(thread)),
+            #[cfg(test)]
+            directory: None,
+        })
+    }
+
+    async fn write<T, W>(&self, name: &'static str, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        let writer = self.writer.lock().clone();
+        writer.ok_or_else(closed)?.write(name, work).await
+    }
+
+    async fn read_with<T, W>(&self, name: &'static str, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        self.readers.read(name, work).await
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.readers.close();
+        drop(self.writer.get_mut().take());
+        if let Some(thread) = self.thread.get_mut().take() {
+            drop(thread.join());
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    async fn check(&self) -> Result<(), StoreError> {
+        self.write("check", |connection| sessions::probe(connection, now_ms())).await
+    }
+
+    async fn create_session(&self, session: NewSession) -> Result<Created, StoreError> {
+        self.write("create_session", move |connection| sessions::create(connection, &session)).await
+    }
+
+    async fn update_session(&self, id: Uuid, epoch: u64, patch: SessionPatch) -> Result<(), StoreError> {
+        self.write("update_session", move |connection| sessions::update(connection, id, epoch, &patch)).await
+    }
+
+    async fn session(&self, id: Uuid) -> Result<Option<SessionRow>, StoreError> {
+        self.read_with("session", move |connection| sessions::find(connection, id)).await
+    }
+
+    async fn list_sessions(&self, query: ListQuery) -> Result<Page, StoreError> {
+        self.read_with("list_sessions", move |connection| listing::page(connection, &query)).await
+    }
+
+    async fn session_by_key(&self, owner: &str, key: &str) -> Result<Option<(SessionRow, String)>, StoreError> {
+        let (owner, key) = (owner.to_owned(), key.to_owned());
+        self.read_with("session_by_key", move |connection| sessions::find_by_key(connection, &owner, &key)).await
+    }
+
+    async fn unfinished_sessions(&self, node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
+        let node = node.map(str::to_owned);
+        self.read_with("unfinished_sessions", move |connection| listing::unfinished(connection, node.as_deref())).await
+    }
+
+    async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
+        self.write("append", move |connection| log::append(connection, id, epoch, &batch)).await
+    }
+
+    async fn end_session(&self, id: Uuid, epoch: u64, batch: Batch, patch: SessionPatch) -> Result<(), StoreError> {
+        self.write("end_session", move |connection| log::end(connection, id, epoch, &batch, &patch)).await
+    }
+
+    async fn read(&self, id: Uuid, after_seq: u64, max_bytes: usize) -> Result<Vec<Batch>, StoreError> {
+        self.read_with("read", move |connection| log::read(connection, id, after_seq, max_bytes)).await
+    }
+
+    async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError> {
+        self.read_with("bounds", move |connection| log::bounds(connection, id)).await
+    }
+
+    async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {
+        let node = node.to_owned();
+        self.write("take_slot", move |connection| slots::take(connection, id, &node, cap, lease_ms, now_ms())).await
+    }
+
+    async fn renew_slots(&self, node: &str, lease_ms: u64) -> Result<(), StoreError> {
+        let node = node.to_owned();
+        self.write("renew_slots", move |connection| slots::renew(connection, &node, lease_ms, now_ms())).await
+    }
+
+    async fn release_slot(&self, id: Uuid) -> Result<(), StoreError> {
+        self.write("release_slot", move |connection| slots::release(connection, id)).await
+    }
+
+    async fn release_node_slots(&self, node: &str) -> Result<u64, StoreError> {
+        let node = node.to_owned();
+        self.write("release_node_slots", move |connection| slots::release_node(connection, &node)).await
+    }
+
+    async fn slots_taken(&self) -> Result<u64, StoreError> {
+        self.read_with("slots_taken", |connection| slots::taken(connection, now_ms())).await
+    }
+
+    async fn create_account(&self, account: Account) -> Result<(), StoreError> {
+        self.write("create_account", move |connection| accounts::create(connection, &account)).await
+    }
+
+    async fn update_account(&self, account: Account) -> Result<(), StoreError> {
+        self.write("update_account", move |connection| accounts::update(connection, &account)).await
+    }
+
+    async fn account_by_name(&self, username: &str) -> Result<Option<Account>, StoreError> {
+        let username = username.to_owned();
+        self.read_with("account_by_name", move |connection| accounts::by_name(connection, &username)).await
+    }
+
+    async fn account(&self, subject: &str) -> Result<Option<Account>, StoreError> {
+        let subject = subject.to_owned();
+        self.read_with("account", move |connection| accounts::by_subject(connection, &subject)).await
+    }
+
+    async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        self.read_with("accounts", accounts::all).await
+    }
+
+    async fn close(&self) {
+        self.readers.close();
+        let writer = self.writer.lock().take();
+        drop(writer);
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
+            // Joining blocks until the queue is done, so it must not happen on the runtime's own threads.
+            drop(tokio::task::spawn_blocking(move || thread.join()).await);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The file's form: its tables, its versions, and how a connection to it is set up.
+//!
+//! Invariants: `user_version` is the number of steps of [`STEPS`] that the file has had; a step is never
+//! changed once released, only new ones are added. A file of a newer version, or of another program, is
+//! refused and left as it is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::fault::Fault;
+use crate::config::settings::SqliteSynchronous;
+use crate::store::StoreError;
+
+/// Marks the file as ours (`PRAGMA application_id`): "ccgw".
+const APPLICATION_ID: i32 = 0x6363_6777;
+
+/// How long a connection waits for a lock that another program (a person's `sqlite3`, a backup) holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pages in the write-ahead log at which the writer copies them into the file: 16 MiB. Fewer and longer
+/// checkpoints cost less, because a page that changed often is copied once.
+const CHECKPOINT_PAGES: u32 = 4_096;
+
+/// The write-ahead log is cut to this size after a checkpoint.
+const LOG_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
+
+/// Statements kept prepared by each connection: all there are, with the forms of a listing.
+const STATEMENTS: usize = 64;
+
+/// What brings an empty file up to date, one step a version.
+///
+/// - What changes often (`sessions`) is apart from what is long and never changes (`session_details`), so
+///   that an append rewrites a short row.
+/// - `batches` is an ordinary table with an index, not `WITHOUT ROWID`: measured with batches of 0.4 to
+///   30 KB, appends cost 0.6 to 0.8 of it, because they go to the table's end and long payloads stay out of
+///   the index.
+/// - Every filter of a listing has an index that ends in the listing's order (`created_at_ms`, `id`).
+///   `labels` repeats owner and order for that reason. States are no filter of an index, but for one:
+///   whatever has not ended is little.
+const STEPS: [&str; 1] = ["
+    CREATE TABLE sessions (
+        key           INTEGER PRIMARY KEY AUTOINCREMENT,
+        id            BLOB    NOT NULL UNIQUE,
+        owner         TEXT    NOT NULL,
+        state         TEXT    NOT NULL,
+        node          TEXT    NOT NULL,
+        epoch         INTEGER NOT NULL,
+        last_seq      INTEGER NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        ended_at_ms   INTEGER,
+        ended         TEXT
+    ) STRICT;
+    CREATE INDEX sessions_newest     ON sessions (created_at_ms, id);
+    CREATE INDEX sessions_by_owner   ON sessions (owner, created_at_ms, id);
+    CREATE INDEX sessions_unfinished ON sessions (state, created_at_ms, id) WHERE state <> 'ended';
+
+    CREATE TABLE session_details (
+        key    INTEGER PRIMARY KEY,
+        about  TEXT NOT NULL,
+        params TEXT NOT NULL
+    ) STRICT;
+
+    CREATE TABLE labels (
+        name          TEXT    NOT NULL,
+        value         TEXT    NOT NULL,
+        owner         TEXT    NOT NULL,
+        created_at_ms INTEGER NOT NULL,
+        id            BLOB    NOT NULL,
+        PRIMARY KEY (name, created_at_ms, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX labels_by_value       ON labels (name, value, created_at_ms, id);
+    CREATE INDEX labels_by_owner       ON labels (owner, name, created_at_ms, id);
+    CREATE INDEX labels_by_owner_value ON labels (owner, name, value, created_at_ms, id);
+
+    CREATE TABLE idempotency_keys (
+        owner       TEXT NOT NULL,
+        key         TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        id          BLOB NOT NULL,
+        PRIMARY KEY (owner, key)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE batches (
+        session   INTEGER NOT NULL,
+        last_seq  INTEGER NOT NULL,
+        first_seq INTEGER NOT NULL,
+        types     INTEGER NOT NULL,
+        payload   BLOB    NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX batches_in_order ON batches (session, last_seq);
+
+    CREATE TABLE slots (
+        id            BLOB    NOT NULL PRIMARY KEY,
+        node          TEXT    NOT NULL,
+        expires_at_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE accounts (
+        subject       TEXT    NOT NULL PRIMARY KEY,
+        username      TEXT    NOT NULL UNIQUE,
+        role          TEXT    NOT NULL,
+        password_hash TEXT    NOT NULL,
+        disabled      INTEGER NOT NULL,
+        created_at_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE probe (
+        one   INTEGER PRIMARY KEY CHECK (one = 1),
+        at_ms INTEGER NOT NULL
+    ) STRICT;
+"];
+
+/// A connection that may write. The file must be there.
+pub(super) fn connect_writer(file: &Path, synchronous: SqliteSynchronous) -> Result<Connection, Fault> {
+    let mut connection = connect(file)?;
+    check_identity(&connection)?;
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(
+            StoreError::Away("its disk can't hold it; put the data directory on a local disk".to_owned()).into()
+        );
+    }
+    let synchronous = match synchronous {
+        SqliteSynchronous::Normal => "NORMAL",
+        SqliteSynchronous::Full => "FULL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update_and_check(None, "journal_size_limit", LOG_SIZE_LIMIT, |_| Ok(()))?;
+    connection.pragma_update(None, "cache_size", -8_192)?;
+    bring_up_to_date(&mut connection)?;
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(super) fn connect_reader(file: &Path) -> Result<Connection, Fault> {
+    let connection = connect(file)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", -2_048)?;
+    Ok(connection)
+}
+
+fn connect(file: &Path) -> Result<Connection, Fault> {
+    // No CREATE: a file that was taken away under a running gateway must not come back empty. No mutex:
+    // a connection is used by one thread at a time.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(connection)
+}
+
+/// Refuses a file of another program or of a newer version, before anything is written to it.
+fn check_identity(connection: &Connection) -> Result<(), Fault> {
+    let application: i32 = connection.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if application != APPLICATION_ID && (application != 0 || tables != 0) {
+        return Err(StoreError::Damaged("the file belongs to another program".to_owned()).into());
+    }
+    let found = version(connection)?;
+    if found > STEPS.len() {
+        let text = format!("a newer version wrote the file (form {found}; this version knows {})", STEPS.len());
+        return Err(StoreError::Damaged(text).into());
+    }
+    Ok(())
+}
+
+fn version(connection: &Connection) -> Result<usize, Fault> {
+    let version: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    Ok(usize::try_from(version).map_err(|_| StoreError::Damaged("the file's version is below zero".to_owned()))?)
+}
+
+fn bring_up_to_date(connection: &mut Connection) -> Result<(), Fault> {
+    let done = version(connection)?;
+    if done == STEPS.len() {
+        return Ok(());
+    }
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    for step in STEPS.iter().skip(done) {
+        transaction.execute_batch(step)?;
+    }
+    transaction.pragma_update(None, "user_version", i64::try_from(STEPS.len()).unwrap_or(i64::MAX))?;
+    transaction.commit()?;
+    tracing::info!(store = "sqlite", from = done, to = STEPS.len(), "the store's file was brought up to date");
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! Writes that are committed together: one that fails does so alone, and the writer goes on.
+
+use futures_util::future::join_all;
+use rusqlite::{Connection, OpenFlags};
+
+use super::{by_hand, open};
+use crate::config::settings::SqliteSynchronous;
+use crate::store::contract::sample;
+use crate::store::sqlite::writer::Writer;
+use crate::store::sqlite::{fault::Fault, file, log, schema, sessions};
+use crate::store::{Batch, Store, StoreError};
+
+#[tokio::test]
+async fn a_job_that_sqlite_refuses_does_not_fail_its_neighbours() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.db");
+    let store = open(&path).unwrap();
+    for n in 1..=40 {
+        store.create_session(sample::session(n)).await.unwrap();
+    }
+    by_hand(&path)
+        .execute_batch(
+            "CREATE TRIGGER refuses AFTER UPDATE OF last_seq ON sessions WHEN new.key = 17 BEGIN \
+             SELECT raise(FAIL, 'on purpose'); END",
+        )
+        .unwrap();
+    // One task polls them all before the first is done, so they wait together.
+    let appends = (1..=40).map(|n| store.append(sample::id(n), 1, sample::batch(1, 1)));
+    for (n, answer) in (1..=40).zip(join_all(appends).await) {
+        if n == 17 {
+            assert!(matches!(answer, Err(StoreError::Damaged(_))), "{answer:?}");
+        } else {
+            assert_eq!(answer, Ok(()), "session {n}");
+        }
+    }
+    for n in 1..=40 {
+        // The refused one wrote its batch before its record was refused: that must be undone.
+        let kept = usize::from(n != 17);
+        assert_eq!(store.read(sample::id(n), 0, usize::MAX).await.unwrap().len(), kept, "session {n}");
+        assert_eq!(store.bounds(sample::id(n)).await.unwrap().head, kept as u64);
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.db");
+    let lock = file::lock(&path).unwrap();
+    file::prepare(&path, &lock).unwrap();
+    let connection = schema::connect_writer(&path, SqliteSynchronous::Normal).unwrap();
+    let session = sample::session(1);
+    sessions::create(&connection, &session).unwrap();
+    connection.pragma_update_and_check(None, "max_page_count", 64, |_| Ok(())).unwrap();
+    let (writer, thread) = Writer::start(path, SqliteSynchronous::Normal, connection, lock).unwrap();
+
+    let big = Batch { payload: vec![1; 1_000_000].into(), ..sample::batch(2, 2) };
+    let append = |batch: Batch| {
+        writer.write("append", move |connection: &Connection| log::append(connection, sample::id(1), 1, &batch))
+    };
+    let (first, second, third) = tokio::join!(append(sample::batch(1, 1)), append(big), append(sample::batch(2, 3)));
+    assert_eq!(first, Ok(()));
+    assert_eq!(second, Err(StoreError::Away("the disk is full".to_owned())));
+    assert_eq!(third, Ok(()));
+    let head =
+        writer.write("head", |connection: &Connection| Ok(sessions::head(connection, sample::id(1))?.last_seq)).await;
+    assert_eq!(head, Ok(3));
+    drop(writer);
+    thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn after_an_error_of_the_disk_the_writer_opens_the_file_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.db");
+    drop(open(&path).unwrap());
+    let lock = file::lock(&path).unwrap();
+    // A connection that can't write stands for a disk that has gone away and comes back.
+    let broken = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let (writer, thread) = Writer::start(path, SqliteSynchronous::Normal, broken, lock).unwrap();
+    let probe = || writer.write("check", |connection: &Connection| sessions::probe(connection, 1));
+    assert_eq!(probe().await, Err(StoreError::Away("its file can't be written".to_owned())));
+    assert_eq!(probe().await, Ok(()));
+    drop(writer);
+    thread.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_else_holds_is_away_and_passes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.db");
+    let store = open(&path).unwrap();
+    store.create_session(sample::session(1)).await.unwrap();
+    let other = by_hand(&path);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let away = store.append(sample::id(1), 1, sample::batch(1, 1)).await;
+    assert_eq!(away, Err(StoreError::Away("its file is locked by another program".to_owned())));
+    // Readers are not held up meanwhile.
+    assert_eq!(store.bounds(sample::id(1)).await.unwrap().head, 0);
+    other.execute_batch("ROLLBACK").unwrap();
+    store.append(sample::id(1), 1, sample::batch(1, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_leaves_its_write_and_its_neighbours_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.db");
+    let store = open(&path).unwrap();
+    store.create_session(sample::session(1)).await.unwrap();
+    // Holds the writer up until every caller has gone.
+    let other = by_hand(&path);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for seq in 1..=20 {
+        let mut gone = Box::pin(store.append(sample::id(1), 1, sample::batch(seq, seq)));
+        assert!(futures_util::poll!(gone.as_mut()).is_pending());
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    // Behind all of them in the queue.
+    store.check().await.unwrap();
+    assert_eq!(store.bounds(sample::id(1)).await.unwrap().head, 20);
+}
+
+#[test]
+fn a_refusal_is_no_failure_of_sqlite() {
+    assert!(!Fault::from(StoreError::Missing).spoils_connection());
+    assert_eq!(Fault::from(StoreError::Missing).into_store_error("test"), StoreError::Missing);
+}

@@ -1,0 +1,167 @@
+//! What passes through a store. Plain data; times are milliseconds since the Unix epoch.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::api::event::{Ended, SessionState, TypeSet};
+use crate::api::principal::Role;
+use crate::api::session::{OnDisconnect, OnLost, SessionKind};
+
+/// The events appended together, as one record: the unit of storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Number of the first event in it.
+    pub first_seq: u64,
+    /// Number of the last event in it; with the session's id the record's key.
+    pub last_seq: u64,
+    /// Which types are in it, so that a filtered reader can skip it without decoding.
+    pub types: TypeSet,
+    /// The events, encoded by `session::log`. Opaque to the store.
+    pub payload: Bytes,
+}
+
+/// A session's log, from its first kept number to its head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LogBounds {
+    /// The oldest number still kept; 1 unless a head was cut. `head + 1` for an empty log.
+    pub first: u64,
+    /// The newest number; 0 for an empty log.
+    pub head: u64,
+}
+
+/// A session as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: Uuid,
+    /// The subject of the account that started it.
+    pub owner: String,
+    /// That account's name, for people.
+    pub owner_name: String,
+    /// What kind.
+    pub kind: SessionKind,
+    /// Where it is.
+    pub state: SessionState,
+    /// The node that runs it.
+    pub node: String,
+    /// The fencing number: grows each time a node takes the session over.
+    pub epoch: u64,
+    /// When it was started.
+    pub created_at_ms: u64,
+    /// When it ended.
+    pub ended_at_ms: Option<u64>,
+    /// The directory it works in.
+    pub workspace: String,
+    /// The model asked for.
+    pub model: Option<String>,
+    /// Stays for more messages.
+    pub interactive: bool,
+    /// What becomes of it when its connection goes.
+    pub on_disconnect: OnDisconnect,
+    /// What becomes of it when its node dies.
+    pub on_lost: OnLost,
+    /// The caller's words.
+    pub labels: BTreeMap<String, String>,
+    /// The conversation it continues.
+    pub resumed_from: Option<Uuid>,
+    /// The newest event's number.
+    pub last_seq: u64,
+    /// Its end.
+    pub ended: Option<Ended>,
+    /// `session.start`'s parameters as JSON, for a later resume. Never logged.
+    pub params: String,
+}
+
+/// A session to create.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewSession {
+    /// The record to write; its `last_seq` is 0.
+    pub row: SessionRow,
+    /// The owner's idempotency key and the fingerprint of the parameters it came with.
+    pub idempotency: Option<(String, String)>,
+}
+
+/// What [`super::Store::create_session`] did.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Created {
+    /// The session is new.
+    New,
+    /// The key was used with the same parameters: this is the session.
+    Existing(Box<SessionRow>),
+    /// The key was used with other parameters.
+    KeyReused,
+}
+
+/// What to change in a session's record; `None` leaves a field alone.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SessionPatch {
+    /// The new state.
+    pub state: Option<SessionState>,
+    /// When it ended.
+    pub ended_at_ms: Option<u64>,
+    /// Its end.
+    pub ended: Option<Ended>,
+    /// Take over: the new node and epoch.
+    pub owner: Option<(String, u64)>,
+}
+
+/// Which sessions to list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListQuery {
+    /// Only this subject's.
+    pub owner: Option<String>,
+    /// Only in this state.
+    pub state: Option<SessionState>,
+    /// Only with this label, and that value if one is given.
+    pub label: Option<(String, Option<String>)>,
+    /// Only older than this row: its `created_at_ms` and id.
+    pub before: Option<(u64, Uuid)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// A page of sessions.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Page {
+    /// Newest first.
+    pub rows: Vec<SessionRow>,
+    /// Are there older ones?
+    pub more: bool,
+}
+
+/// What came of asking for a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlotOutcome {
+    /// The slot is taken; so many are taken now.
+    Taken {
+        /// How many, this one included.
+        taken: u64,
+    },
+    /// All are taken.
+    Full {
+        /// How many.
+        taken: u64,
+        /// When the first lease ends unless it is renewed, in milliseconds from now.
+        next_expiry_ms: u64,
+    },
+}
+
+/// An account as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its id, for ever; a UUID as text.
+    pub subject: String,
+    /// Its name at login.
+    pub username: String,
+    /// Its role.
+    pub role: Role,
+    /// The password's hash in PHC form (argon2id). Never logged, never sent.
+    pub password_hash: String,
+    /// May it log in?
+    pub disabled: bool,
+    /// When it was made.
+    pub created_at_ms: u64,
+}
