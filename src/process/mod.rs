@@ -1,0 +1,33 @@
+//! The operating system: starting a program, reading its lines, signalling it, and making sure that nothing is left of it.
+//!
+//! Invariants:
+//! - Every process is forked by one thread that never ends ([`Spawner`]), so that the parent-death signal fires only when the gateway dies.
+//! - Every process leads a session and a process group of its own, and everything it starts carries its [`Marker`].
+//! - A signal is never sent to a number that may have been given to another process.
+//! - Nothing is read ahead of the caller: who stops calling [`Output::next`] makes the program wait at its pipe.
+//!
+//! It must not know JSON, Claude, sessions' states or the store.
+
+mod control;
+mod error;
+mod launch;
+mod leaders;
+mod lines;
+mod output;
+mod pre_exec;
+mod proc_fs;
+mod reaper;
+mod spawner;
+pub mod sweep;
+#[cfg(test)]
+mod tests;
+mod user;
+
+pub use control::{Process, ProcessControl, Signal};
+pub use error::SpawnError;
+pub use launch::{INSTANCE_VARIABLE, Launch, Marker, SESSION_VARIABLE, StdinMode, find_program};
+pub use lines::{Line, LineSplitter, Stream};
+pub use output::{Exit, Output, OutputItem};
+pub use spawner::Spawner;
+pub use sweep::{SweepReport, sweep, sweep_instance};
+pub use user::{RunAs, UserError};

@@ -1,0 +1,139 @@
+//! What `/proc` says about processes. Everything here may be out of date when it is returned; callers check again before they act.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// One process, from `/proc/PID/stat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) pid: u32,
+    pub(super) parent: u32,
+    /// The process group's number.
+    pub(super) group: u32,
+    /// The system session's number: the process id of the one that called setsid.
+    pub(super) session: u32,
+    /// Ended and not yet waited for, or going.
+    pub(super) dead: bool,
+    /// Ended and not yet waited for.
+    pub(super) zombie: bool,
+    /// Clock ticks since the machine's start. With the pid it names a process for ever.
+    pub(super) started: u64,
+}
+
+/// All process ids, the highest (mostly the newest) first.
+pub(super) fn all_pids() -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    pids.sort_unstable_by(|a, b| b.cmp(a));
+    pids
+}
+
+/// One process; `None` if there is none (any more).
+pub(super) fn stat(pid: u32) -> Option<Stat> {
+    parse(pid, &std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// `pid (name) state ppid pgrp session …`: the name may hold anything, even `)` and newlines, so fields are counted from its last `)`.
+fn parse(pid: u32, text: &[u8]) -> Option<Stat> {
+    let after_name = memchr::memrchr(b')', text)? + 1;
+    let mut fields = std::str::from_utf8(text.get(after_name..)?).ok()?.split_ascii_whitespace();
+    let state = fields.next()?;
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
+    let started = fields.nth(15)?.parse().ok()?;
+    let zombie = state == "Z";
+    Some(Stat { pid, parent, group, session, dead: zombie || matches!(state, "X" | "x"), zombie, started })
+}
+
+/// Does the environment that `pid` was started with hold exactly `entry` (`NAME=value`)? `false` also if it can't be read.
+pub(super) fn carries(pid: u32, entry: &[u8]) -> bool {
+    // A process that has ended has an empty environment; one of another user gives an error.
+    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
+    environment.split(|byte| *byte == 0).any(|found| found == entry)
+}
+
+/// The process id given out last; `None` where the kernel does not tell.
+pub(super) fn newest_pid() -> Option<u32> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_ascii_whitespace().nth(4)?.parse().ok()
+}
+
+/// Opens a handle to a process: a signal sent through it never reaches a later process of the same number. Take it first and look at the process
+/// afterwards; if what is seen is another's, the handle is one of a process that has ended.
+pub(super) fn handle(pid: u32) -> rustix::io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty())
+}
+
+/// Sends a signal to exactly the process that was seen, never to a later one of the same number. `false`: it is gone, or it may not be signalled.
+pub(super) fn signal(seen: &Stat, signal: Signal) -> bool {
+    let handle = handle(seen.pid);
+    if stat(seen.pid).is_none_or(|now| now.started != seen.started || now.dead) {
+        return false;
+    }
+    match (handle, i32::try_from(seen.pid).ok().and_then(Pid::from_raw)) {
+        (Ok(handle), _) => rustix::process::pidfd_send_signal(handle, signal).is_ok(),
+        // No descriptor to be had. The number was right a moment ago.
+        (Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM), Some(pid)) => {
+            rustix::process::kill_process(pid, signal).is_ok()
+        }
+        _ => false,
+    }
+}
+
+/// Now, in the unit of [`Stat::started`]. `/proc/uptime` counts hundredths of a second, as do the ticks that Linux shows to programs.
+pub(super) fn now() -> u64 {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let digits = text.split_ascii_whitespace().next().unwrap_or_default().replace('.', "");
+    digits.parse().unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_process_is_read_right() {
+        let me = stat(std::process::id()).unwrap();
+        assert_eq!(me.parent, std::os::unix::process::parent_id());
+        assert_eq!(me.session, rustix::process::getsid(None).unwrap().as_raw_nonzero().get().unsigned_abs());
+        assert!(!me.dead && me.started > 0 && me.started <= now());
+        assert!(all_pids().contains(&me.pid));
+    }
+
+    #[test]
+    fn a_name_made_to_confuse_does_not_shift_the_fields() {
+        let text =
+            b"7 (a) Z 1 2\n (b)) S 3 4 5 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 1000 10 18446744073709551615";
+        assert_eq!(
+            parse(7, text),
+            Some(Stat { pid: 7, parent: 3, group: 4, session: 5, dead: false, zombie: false, started: 12345 })
+        );
+    }
+
+    #[test]
+    fn only_a_whole_entry_of_the_environment_counts() {
+        let variable = std::env::vars_os().find(|(name, value)| !name.is_empty() && value.len() > 1).unwrap();
+        let entry = [variable.0.as_encoded_bytes(), b"=", variable.1.as_encoded_bytes()].concat();
+        assert!(carries(std::process::id(), &entry));
+        assert!(!carries(std::process::id(), &entry[..entry.len() - 1]));
+        assert!(!carries(std::process::id(), b"CC_GATEWAY_SESSION=not-here"));
+    }
+
+    #[test]
+    fn the_newest_process_is_known() {
+        let child = std::process::Command::new("/bin/true").spawn().unwrap();
+        let newest = newest_pid().unwrap();
+        // Others may have started some meanwhile.
+        assert!(newest.wrapping_sub(child.id()) < 10_000, "{newest} after {}", child.id());
+        child.wait_with_output().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_is_another_one_now_is_not_signalled() {
+        let seen = Stat { started: 1, ..stat(std::process::id()).unwrap() };
+        assert!(!signal(&seen, Signal::KILL));
+    }
+}

@@ -1,0 +1,290 @@
+//! The hunt itself: blocking, bounded, for processes that may be forking while they are hunted.
+//!
+//! One look at `/proc` misses what is forked meanwhile. So: stop what is found at once (a stopped process forks no more), look again until nothing
+//! new turns up, then kill, and again, until some looks in a row find nothing. Something that forks and exits all the time is always gone when a look
+//! comes to its entry. Two things help against that: after a look that found nothing, a short chase watches only the numbers given out last; and
+//! signals also go to whole process groups, which the kernel does at one stroke, against forks too.
+//!
+//! A process belongs to the target if it carries its marker; or a process that belongs is its parent; or it is in a system session that one that
+//! belongs is or was in (nobody can join another's session, so that is as good as the marker, and it survives `env -i`). Out of reach is only what
+//! cleared its environment, made a session of its own and lost its parent before the hunt began.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+use super::{SweepReport, Target};
+use crate::process::proc_fs::{self, Stat};
+
+/// How often to look for more before killing what is stopped.
+const LOOKS_BEFORE_KILLING: u32 = 8;
+/// How many looks in a row must find nothing. More than one, because a process between two programs has no environment for a moment.
+const CLEAN_LOOKS: u32 = 2;
+/// The same, while orphans nobody knows end around us: one of them may be the last trace of something that forks and exits all the time.
+const CLEAN_LOOKS_AMONG_DYING: u32 = 8;
+const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// A chase takes this long, and this many rounds at least: some ten lives of the shortest-lived process that still forks.
+const CHASE: Duration = Duration::from_millis(4);
+const CHASE_ROUNDS: u32 = 50;
+
+/// Stops and kills everything that belongs to `target`, for at most `limit` (and one more look).
+pub(super) fn hunt(target: &Target, limit: Duration) -> SweepReport {
+    let deadline = Instant::now() + limit;
+    let mut hunt = Hunt::new(target);
+    let (mut clean_looks, mut looks, mut pause) = (0, 0, SHORTEST_PAUSE);
+    loop {
+        let (found, fresh) = hunt.look();
+        let out_of_time = Instant::now() >= deadline;
+        if found.is_empty() && !hunt.chase() {
+            hunt.kill_groups();
+            clean_looks += 1;
+            if clean_looks >= if hunt.orphans_die { CLEAN_LOOKS_AMONG_DYING } else { CLEAN_LOOKS } {
+                return hunt.report(0);
+            }
+        } else {
+            // With nothing found, the chase has stopped something: look whether it has relatives, then kill.
+            clean_looks = 0;
+            looks += 1;
+            if (fresh || found.is_empty()) && looks < LOOKS_BEFORE_KILLING && !out_of_time {
+                continue;
+            }
+            looks = 0;
+            hunt.kill(&found);
+        }
+        if out_of_time {
+            let left = hunt.look().0.len();
+            return hunt.report(left as u64);
+        }
+        std::thread::sleep(pause);
+        pause = if fresh { SHORTEST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+    }
+}
+
+struct Hunt<'a> {
+    target: &'a Target,
+    /// Never touched: this process and its parent (for a helper, the gateway).
+    spared: [u32; 2],
+    own_session: u32,
+    /// System sessions that belong to the target.
+    sessions: HashSet<u32>,
+    /// Found before: pid to start time.
+    known: HashMap<u32, u64>,
+    /// Process groups in those, as of the last look; also groups of which only unreaped dead were seen (they keep the number in use).
+    groups: HashSet<u32>,
+    killed: HashSet<(u32, u64)>,
+    leaders_looked_at: bool,
+    began: u64,
+    /// Have orphans of unknown origin been born and died since the hunt began?
+    orphans_die: bool,
+}
+
+impl<'a> Hunt<'a> {
+    fn new(target: &'a Target) -> Self {
+        let me = std::process::id();
+        Self {
+            target,
+            spared: [me, std::os::unix::process::parent_id()],
+            own_session: proc_fs::stat(me).map_or(0, |stat| stat.session),
+            sessions: HashSet::new(),
+            known: HashMap::new(),
+            groups: HashSet::new(),
+            killed: HashSet::new(),
+            leaders_looked_at: false,
+            began: proc_fs::now(),
+            orphans_die: false,
+        }
+    }
+
+    /// Looks at every process and stops those that belong. Returns all that live, and whether there were new ones.
+    fn look(&mut self) -> (Vec<Stat>, bool) {
+        let mut fresh = false;
+        let mut belonging = HashSet::new();
+        let mut all = Vec::new();
+        // The newest first: of something that forks and exits all the time, only the newest is still there.
+        for pid in proc_fs::all_pids() {
+            let Some(stat) = proc_fs::stat(pid) else { continue };
+            all.push(stat);
+            if self.spared.contains(&pid) || stat.dead {
+                continue;
+            }
+            if self.is_known(&stat) {
+                belonging.insert(pid);
+            } else if proc_fs::carries(pid, &self.target.entry) {
+                fresh |= self.stop(&stat);
+                belonging.insert(pid);
+            }
+        }
+        self.look_at_leaders(&all);
+        let dead: Vec<Stat> = all.extract_if(.., |stat| stat.dead).collect();
+        all.retain(|stat| !self.spared.contains(&stat.pid));
+        self.forget_sessions_begun_anew(&all, &belonging);
+        self.add_relatives(&all, &mut belonging);
+        self.orphans_die |= dead.iter().any(|stat| self.is_strange(stat));
+        self.groups = all
+            .iter()
+            .chain(&dead)
+            .filter(|stat| self.sessions.contains(&stat.session))
+            .map(|stat| stat.group)
+            .collect();
+        all.retain(|stat| belonging.contains(&stat.pid));
+        for stat in &all {
+            if !self.is_known(stat) {
+                fresh |= self.stop(stat);
+            }
+        }
+        (all, fresh)
+    }
+
+    /// Watches the newest processes for a moment and stops the first that belongs. Was there one?
+    fn chase(&mut self) -> bool {
+        let (until, mut rounds, mut last) = (Instant::now() + CHASE, 0, 0);
+        while rounds < CHASE_ROUNDS || Instant::now() < until {
+            rounds += 1;
+            let Some(newest) = proc_fs::newest_pid() else { return false };
+            if newest != last && (newest.saturating_sub(2)..=newest).rev().any(|pid| self.catch(pid)) {
+                return true;
+            }
+            last = newest;
+        }
+        false
+    }
+
+    /// Stops `pid` if it belongs and was not stopped before. As fast as can be: its life may be a quarter of a millisecond.
+    fn catch(&mut self, pid: u32) -> bool {
+        if self.spared.contains(&pid) {
+            return false;
+        }
+        let Ok(handle) = proc_fs::handle(pid) else { return false };
+        let of_known_session =
+            |stat: Stat| !stat.dead && stat.pid != stat.session && self.sessions.contains(&stat.session);
+        let belongs = proc_fs::carries(pid, &self.target.entry) || proc_fs::stat(pid).is_some_and(of_known_session);
+        if !belongs || rustix::process::pidfd_send_signal(handle, Signal::STOP).is_err() {
+            return false;
+        }
+        // It may have forked just before. A member of a session of its own making is in a group that is all the target's.
+        let Some(stat) = proc_fs::stat(pid) else { return true };
+        if stat.session != self.own_session && stat.session != 0 {
+            self.sessions.insert(stat.session);
+            signal_group(stat.group, Signal::STOP);
+        }
+        // If it has ended meanwhile, then where it was there will be more.
+        stat.dead || self.known.insert(pid, stat.started) != Some(stat.started)
+    }
+
+    fn add_relatives(&mut self, all: &[Stat], belonging: &mut HashSet<u32>) {
+        loop {
+            let before = (belonging.len(), self.sessions.len());
+            for stat in all {
+                if belonging.contains(&stat.parent) || self.sessions.contains(&stat.session) {
+                    belonging.insert(stat.pid);
+                }
+                // Session 0 is one outside of this container.
+                if belonging.contains(&stat.pid) && stat.session != self.own_session && stat.session != 0 {
+                    self.sessions.insert(stat.session);
+                }
+            }
+            if (belonging.len(), self.sessions.len()) == before {
+                return;
+            }
+        }
+    }
+
+    /// A session's number is free once its last process is reaped. Who leads it now, began during the hunt and neither was found before nor carries the
+    /// marker, is somebody else.
+    fn forget_sessions_begun_anew(&mut self, all: &[Stat], belonging: &HashSet<u32>) {
+        for stat in all {
+            if stat.pid == stat.session && stat.started >= self.began && !belonging.contains(&stat.pid) {
+                self.sessions.remove(&stat.session);
+            }
+        }
+    }
+
+    /// The system sessions of the target's leaders, if their numbers have not been used again since.
+    fn look_at_leaders(&mut self, all: &[Stat]) {
+        if std::mem::replace(&mut self.leaders_looked_at, true) {
+            return;
+        }
+        for leader in &self.target.leaders {
+            let still_it = |stat: &Stat| stat.pid == leader.pid && stat.started == leader.started;
+            // Somebody who was in that session when the leader was reaped has kept its number in use ever since.
+            let member_since =
+                |stat: &Stat| stat.session == leader.pid && leader.reaped.is_some_and(|reaped| stat.started <= reaped);
+            if all.iter().any(|stat| still_it(stat) || (stat.pid != leader.pid && member_since(stat))) {
+                self.sessions.insert(leader.pid);
+            }
+        }
+    }
+
+    /// An orphan that fell to the gateway and began and ended during the hunt.
+    fn is_strange(&self, dead: &Stat) -> bool {
+        self.spared.contains(&dead.parent) && dead.session != self.own_session && dead.started >= self.began
+    }
+
+    fn is_known(&self, stat: &Stat) -> bool {
+        self.known.get(&stat.pid) == Some(&stat.started)
+    }
+
+    fn stop(&mut self, stat: &Stat) -> bool {
+        self.known.insert(stat.pid, stat.started);
+        proc_fs::signal(stat, Signal::STOP)
+    }
+
+    /// Kills the groups seen in the last look. Their sessions are the target's, so all in them is.
+    fn kill_groups(&self) {
+        for group in &self.groups {
+            signal_group(*group, Signal::KILL);
+        }
+    }
+
+    fn kill(&mut self, found: &[Stat]) {
+        for stat in found {
+            if proc_fs::signal(stat, Signal::KILL) {
+                self.killed.insert((stat.pid, stat.started));
+            }
+        }
+        self.kill_groups();
+    }
+
+    fn report(&self, left: u64) -> SweepReport {
+        SweepReport { killed: self.killed.len() as u64, left }
+    }
+}
+
+/// Sends to all processes of a group at one stroke: what one of them is just forking gets it too.
+fn signal_group(group: u32, signal: Signal) {
+    // Group 1 is init's, and 0 would be our own.
+    if let Some(group) = i32::try_from(group).ok().filter(|group| *group > 1).and_then(Pid::from_raw) {
+        let _empty_meanwhile = rustix::process::kill_process_group(group, signal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::process::Spawner;
+    use crate::process::launch::SESSION_VARIABLE;
+
+    #[test]
+    fn h2_a_chase_catches_what_a_look_comes_too_late_for() {
+        // Its orphans fall to us and have to be reaped.
+        let _reaps = Spawner::start().unwrap();
+        let session = Uuid::new_v4();
+        let script = "use POSIX; POSIX::setsid(); my $n; while ($n++ < 100_000) { exit if fork }";
+        let forker =
+            std::process::Command::new("perl").args(["-e", script]).env(SESSION_VARIABLE, session.to_string()).spawn();
+        forker.unwrap().wait().unwrap();
+        let target = Target { entry: format!("{SESSION_VARIABLE}={session}").into_bytes(), leaders: Vec::new() };
+
+        let mut chaser = Hunt::new(&target);
+        let until = Instant::now() + Duration::from_secs(10);
+        while !chaser.chase() {
+            assert!(Instant::now() < until, "never caught");
+        }
+        let report = hunt(&target, Duration::from_secs(10));
+        assert!(report.killed >= 1 && report.left == 0, "{report:?}");
+    }
+}

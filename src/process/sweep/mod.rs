@@ -1,0 +1,86 @@
+//! Leaving nothing: finds and kills everything that a session (or a dead instance) has started, wherever it has gone.
+//!
+//! Where the processes belong to another user and the gateway may not look into them, the hunt runs as a short helper under that user: this same
+//! program with a hidden argument. Ended orphans that fell to the gateway are waited for, so that no zombie stays.
+
+mod helper;
+mod hunt;
+
+use std::time::Duration;
+
+use super::launch::{INSTANCE_VARIABLE, Marker, SESSION_VARIABLE};
+use super::leaders::Trace;
+use super::spawner::Spawner;
+use super::user::RunAs;
+
+pub use helper::{HELPER_ARGUMENT, helper_main};
+
+/// A sweep gives up after this. A process that survives SIGKILL for so long hangs in the kernel.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// What a sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SweepReport {
+    /// Processes killed.
+    pub killed: u64,
+    /// Processes still there, at least; 0: a full look found none.
+    pub left: u64,
+}
+
+/// What to look for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    /// A whole entry of the environment, `NAME=value`.
+    entry: Vec<u8>,
+    /// The leaders whose system sessions belong to it too.
+    leaders: Vec<Trace>,
+}
+
+/// Stops and kills everything that carries the marker's session or descends from what does, the leader included. `user`: whom the processes belong to,
+/// as in their launch. Takes some milliseconds when there is nothing, and at most about 5 s.
+///
+/// Call it when nothing of the session is to live on; also after the leader's exit was told.
+pub async fn sweep(marker: &Marker, user: Option<&RunAs>) -> SweepReport {
+    let session = marker.session();
+    let spawner = match Spawner::start() {
+        Ok(spawner) => Some(spawner),
+        Err(error) => {
+            tracing::error!(%error, "the spawner can't be started");
+            None
+        }
+    };
+    let leaders = spawner.as_ref().map(|spawner| spawner.leaders().of(session)).unwrap_or_default();
+    let target = Target { entry: format!("{SESSION_VARIABLE}={session}").into_bytes(), leaders };
+    let report = run(target, user, spawner.as_ref()).await;
+    if let Some(spawner) = spawner.filter(|_| report.left == 0) {
+        spawner.leaders().forget_reaped(session);
+    }
+    report
+}
+
+/// Stops and kills everything that an older, dead instance has left. At start, before anything is spawned; never with an instance id that is in use.
+pub async fn sweep_instance(instance: &str, user: Option<&RunAs>) -> SweepReport {
+    let spawner = Spawner::start().inspect_err(|error| tracing::error!(%error, "the spawner can't be started")).ok();
+    let target = Target { entry: format!("{INSTANCE_VARIABLE}={instance}").into_bytes(), leaders: Vec::new() };
+    run(target, user, spawner.as_ref()).await
+}
+
+async fn run(target: Target, user: Option<&RunAs>, spawner: Option<&Spawner>) -> SweepReport {
+    let report = match (user.filter(|user| !helper::can_look_into(user)), spawner) {
+        (Some(user), Some(spawner)) => helper::hunt_as(user, &target, spawner).await,
+        _ => here(target).await,
+    };
+    if let Some(spawner) = spawner {
+        spawner.reap().await;
+    }
+    if report.left > 0 {
+        tracing::error!(killed = report.killed, left = report.left, "processes survived the sweep");
+    }
+    report
+}
+
+async fn here(target: Target) -> SweepReport {
+    let hunting = tokio::task::spawn_blocking(move || hunt::hunt(&target, LIMIT));
+    // It fails only if it panicked or the runtime is ending; then nothing is known.
+    hunting.await.unwrap_or(SweepReport { killed: 0, left: 1 })
+}

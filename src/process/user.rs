@@ -1,0 +1,68 @@
+//! The user a program runs as. Looked up once, by name, from the system's account database.
+
+use std::ffi::CString;
+use std::path::PathBuf;
+
+use nix::unistd::{User, getgrouplist};
+
+/// A system user and everything needed to become it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunAs {
+    /// User id.
+    pub uid: u32,
+    /// Primary group id.
+    pub gid: u32,
+    /// All its groups, the primary one included.
+    pub groups: Vec<u32>,
+    /// Its name, for `USER` and `LOGNAME`.
+    pub name: String,
+    /// Its home directory, for `HOME`.
+    pub home: PathBuf,
+}
+
+/// Why a user could not be looked up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UserError {
+    /// There is no user of that name.
+    #[error("there is no such user on this machine")]
+    Unknown,
+    /// The account database could not be asked.
+    #[error("the users of this machine can't be read: {0}")]
+    Lookup(String),
+}
+
+impl RunAs {
+    /// Looks `name` up. Blocks (the account database may be a network service): call it at start.
+    pub fn lookup(name: &str) -> Result<Self, UserError> {
+        let failed = |error: nix::Error| UserError::Lookup(error.desc().to_owned());
+        let c_name = CString::new(name).map_err(|_| UserError::Unknown)?;
+        let user = User::from_name(name).map_err(failed)?.ok_or(UserError::Unknown)?;
+        let groups = getgrouplist(&c_name, user.gid).map_err(failed)?;
+        Ok(Self {
+            uid: user.uid.as_raw(),
+            gid: user.gid.as_raw(),
+            groups: groups.into_iter().map(nix::unistd::Gid::as_raw).collect(),
+            name: user.name,
+            home: user.dir,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_known_user_is_found_with_its_groups() {
+        let root = RunAs::lookup("root").unwrap();
+        assert_eq!((root.uid, root.gid), (0, 0));
+        assert!(root.groups.contains(&0));
+        assert_eq!(root.name, "root");
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_apart() {
+        assert_eq!(RunAs::lookup("no-such-user-here"), Err(UserError::Unknown));
+        assert_eq!(RunAs::lookup("ro\0ot"), Err(UserError::Unknown));
+    }
+}
