@@ -1,0 +1,175 @@
+//! The feed of one live session: its newest acknowledged events in memory, and who wants to be woken.
+//!
+//! Only events that the store has acknowledged are published here. The tail is bounded by bytes; a reader
+//! that has fallen behind it reads the store instead (see `reader`). Nothing here waits: publishing never
+//! depends on a reader.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::log::Frame;
+
+/// What a reader got from the tail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TailRead {
+    /// The frames after the cursor were taken from the tail (none, if there are none yet).
+    Here,
+    /// The tail begins later than the cursor: the store has to be read.
+    Behind,
+}
+
+/// One session's newest events and its watchers.
+#[derive(Debug)]
+pub struct Feed {
+    tail: Mutex<Tail>,
+    /// The newest published number. Beside the lock, so that an idle reader's check costs one load.
+    head: AtomicU64,
+    /// One entry an attachment; a connection with several is woken once.
+    watchers: Mutex<Vec<Weak<Notify>>>,
+}
+
+#[derive(Debug)]
+struct Tail {
+    frames: VecDeque<Frame>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Feed {
+    /// A feed whose log ends at `head` now and whose tail keeps at most `limit` bytes.
+    #[must_use]
+    pub fn new(head: u64, limit: usize) -> Self {
+        Self {
+            tail: Mutex::new(Tail { frames: VecDeque::new(), bytes: 0, limit }),
+            head: AtomicU64::new(head),
+            watchers: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// The newest published number.
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head.load(Ordering::Acquire)
+    }
+
+    /// Makes acknowledged frames visible and wakes the watchers. The frames must follow the head.
+    pub fn publish(&self, frames: Vec<Frame>) {
+        let Some(last) = frames.last().map(|frame| frame.seq) else { return };
+        {
+            let mut tail = self.tail.lock();
+            for frame in frames {
+                tail.bytes += frame.text.len();
+                tail.frames.push_back(frame);
+            }
+            while tail.bytes > tail.limit {
+                let Some(oldest) = tail.frames.pop_front() else { break };
+                tail.bytes -= oldest.text.len();
+            }
+        }
+        self.head.store(last, Ordering::Release);
+        self.watchers.lock().retain(|watcher| match watcher.upgrade() {
+            Some(watcher) => {
+                watcher.notify_one();
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Takes up to `max_frames` frames after `after_seq` into `into`, stopping once they hold `max_bytes`.
+    pub fn read(&self, after_seq: u64, max_frames: usize, max_bytes: usize, into: &mut Vec<Frame>) -> TailRead {
+        let head = self.head();
+        if after_seq >= head {
+            return TailRead::Here;
+        }
+        let tail = self.tail.lock();
+        let Some(first) = tail.frames.front().map(|frame| frame.seq) else { return TailRead::Behind };
+        let Some(skip) = (after_seq + 1).checked_sub(first) else { return TailRead::Behind };
+        let mut bytes = 0;
+        for frame in tail.frames.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)).take(max_frames) {
+            bytes += frame.text.len();
+            into.push(frame.clone());
+            if bytes >= max_bytes {
+                break;
+            }
+        }
+        TailRead::Here
+    }
+
+    /// `wake` is notified after each publish, until it is dropped.
+    pub fn watch(&self, wake: &Arc<Notify>) {
+        self.watchers.lock().push(Arc::downgrade(wake));
+    }
+
+    /// Takes `wake` off again (one of its entries).
+    pub fn unwatch(&self, wake: &Arc<Notify>) {
+        let mut watchers = self.watchers.lock();
+        let same = |watcher: &Weak<Notify>| std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(wake));
+        if let Some(at) = watchers.iter().position(same) {
+            watchers.swap_remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::event::EventType;
+    use crate::session::log::{Encoder, decode};
+    use uuid::Uuid;
+
+    fn frames(first: u64, count: u64) -> Vec<Frame> {
+        let mut encoder = Encoder::new(Uuid::nil(), first);
+        for _ in 0..count {
+            encoder.push(EventType::Claude, 0, b"{}");
+        }
+        decode(&encoder.take().unwrap()).unwrap()
+    }
+
+    fn numbers(feed: &Feed, after: u64) -> (TailRead, Vec<u64>) {
+        let mut into = Vec::new();
+        let read = feed.read(after, 1_000, usize::MAX, &mut into);
+        (read, into.iter().map(|frame| frame.seq).collect())
+    }
+
+    #[test]
+    fn a_reader_gets_exactly_what_follows_its_cursor() {
+        let feed = Feed::new(0, 1 << 20);
+        feed.publish(frames(1, 3));
+        feed.publish(frames(4, 2));
+        assert_eq!(numbers(&feed, 0), (TailRead::Here, vec![1, 2, 3, 4, 5]));
+        assert_eq!(numbers(&feed, 3), (TailRead::Here, vec![4, 5]));
+        assert_eq!(numbers(&feed, 5), (TailRead::Here, vec![]));
+    }
+
+    #[test]
+    fn a_cursor_before_the_tail_is_sent_to_the_store() {
+        let size = frames(1, 1)[0].text.len();
+        let feed = Feed::new(0, size * 3);
+        feed.publish(frames(1, 9));
+        assert_eq!(numbers(&feed, 2), (TailRead::Behind, vec![]));
+        assert_eq!(numbers(&feed, 6), (TailRead::Here, vec![7, 8, 9]));
+        let quiet = Feed::new(8, 100);
+        assert_eq!(numbers(&quiet, 3), (TailRead::Behind, vec![]));
+        assert_eq!(numbers(&quiet, 8), (TailRead::Here, vec![]));
+    }
+
+    #[tokio::test]
+    async fn watchers_are_woken_until_they_leave() {
+        let feed = Feed::new(0, 1_000);
+        let (stays, leaves) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        feed.watch(&stays);
+        feed.watch(&leaves);
+        feed.unwatch(&leaves);
+        feed.publish(frames(1, 1));
+        stays.notified().await;
+        assert_eq!(feed.watchers.lock().len(), 1);
+        drop(stays);
+        feed.publish(frames(2, 1));
+        assert!(feed.watchers.lock().is_empty());
+    }
+}

@@ -1,0 +1,319 @@
+//! The event log's encoding: how events become one stored payload, and the frames that readers share.
+//!
+//! An event's notification is written once, into the payload of the batch it is stored in. Everything after
+//! that — the store, the hot tail, every reader — shares slices of those bytes. Claude's line is spliced in
+//! as it came, so whoever calls [`Encoder::push`] with `claude` data must know that it is one valid JSON text.
+//!
+//! A payload is a version byte, then for each event its frame's length (u32, little endian), its type's code
+//! (u8) and the frame: the whole text of a `session.event` notification.
+
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use uuid::Uuid;
+
+use crate::api::event::{EventType, TypeSet};
+use crate::store::{Batch, StoreError};
+use crate::telemetry::time::rfc3339_ms;
+
+const VERSION: u8 = 1;
+/// A batch is closed once it holds so much: small enough that a kept frame keeps little else alive, large
+/// enough that the store's cost is spread over hundreds of events.
+const BATCH_BYTES: usize = 256 * 1024;
+const HEADER: usize = 5;
+const PREFIX: &str = r#"{"jsonrpc":"2.0","method":"session.event","params":{"prev_seq":"#;
+
+/// One event as every reader gets it: the notification's text, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The event's number.
+    pub seq: u64,
+    /// The event's type as its code; one from a newer version is passed through.
+    pub type_code: u8,
+    /// The whole notification, UTF-8.
+    pub text: Bytes,
+}
+
+impl Frame {
+    /// Is this the session's terminal event?
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        self.type_code == EventType::Ended.code()
+    }
+
+    /// The notification for a reader that last saw `prev_seq`: the shared bytes if nothing was left out
+    /// before this event, else a copy with that number.
+    #[must_use]
+    pub fn after(&self, prev_seq: u64) -> Bytes {
+        if prev_seq + 1 == self.seq {
+            return self.text.clone();
+        }
+        let rest = self.text.get(PREFIX.len() + digits(self.seq - 1)..).unwrap_or_default();
+        let mut text = BytesMut::with_capacity(PREFIX.len() + 20 + rest.len());
+        text.put_slice(PREFIX.as_bytes());
+        put_number(&mut text, prev_seq);
+        text.put_slice(rest);
+        text.freeze()
+    }
+
+    /// The event alone: the notification's `params`, a JSON object.
+    #[must_use]
+    pub fn event(&self) -> Bytes {
+        let start = PREFIX.len() - r#"{"prev_seq":"#.len();
+        self.text.slice(start.min(self.text.len())..self.text.len().saturating_sub(1))
+    }
+
+    /// The event's `data` alone.
+    #[must_use]
+    pub fn data(&self) -> Bytes {
+        const MARK: &[u8] = b",\"data\":";
+        // The fields before `data` are ours and of bounded length: the first mark is the right one.
+        let start = self.text.windows(MARK.len()).position(|window| window == MARK).map_or(0, |at| at + MARK.len());
+        self.text.slice(start..self.text.len().saturating_sub(2).max(start))
+    }
+}
+
+/// Builds batches of one session's events.
+#[derive(Debug)]
+pub struct Encoder {
+    /// `,"session_id":"…","seq":`, the same in every event.
+    middle: String,
+    /// The last moment written and its text: events of one burst share it.
+    at: (u64, String),
+    next_seq: u64,
+    /// Closed batches that wait to be taken, and their bytes.
+    closed: VecDeque<Batch>,
+    closed_bytes: usize,
+    /// The batch that events are added to.
+    first_seq: u64,
+    types: TypeSet,
+    payload: BytesMut,
+}
+
+impl Encoder {
+    /// An encoder whose first event gets number `next_seq`.
+    #[must_use]
+    pub fn new(session: Uuid, next_seq: u64) -> Self {
+        Self {
+            middle: format!(r#","session_id":"{session}","seq":"#),
+            at: (0, rfc3339_ms(0)),
+            next_seq,
+            closed: VecDeque::new(),
+            closed_bytes: 0,
+            first_seq: next_seq,
+            types: TypeSet::default(),
+            payload: BytesMut::new(),
+        }
+    }
+
+    /// The number of the newest event pushed.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    /// Bytes that wait to be taken.
+    #[must_use]
+    pub fn pending_bytes(&self) -> usize {
+        self.closed_bytes + self.payload.len()
+    }
+
+    /// Adds an event. `data` must be one valid JSON text.
+    pub fn push(&mut self, event_type: EventType, at_ms: u64, data: &[u8]) {
+        if self.payload.is_empty() {
+            self.payload.put_u8(VERSION);
+            self.first_seq = self.next_seq;
+        }
+        if self.at.0 != at_ms {
+            self.at = (at_ms, rfc3339_ms(at_ms));
+        }
+        let header = self.payload.len();
+        self.payload.reserve(HEADER + PREFIX.len() + self.middle.len() + data.len() + 120);
+        self.payload.put_bytes(0, HEADER);
+        self.payload.put_slice(PREFIX.as_bytes());
+        put_number(&mut self.payload, self.next_seq - 1);
+        self.payload.put_slice(self.middle.as_bytes());
+        put_number(&mut self.payload, self.next_seq);
+        self.payload.put_slice(br#","at":""#);
+        self.payload.put_slice(self.at.1.as_bytes());
+        self.payload.put_slice(br#"","type":""#);
+        self.payload.put_slice(event_type.as_str().as_bytes());
+        self.payload.put_slice(br#"","data":"#);
+        self.payload.put_slice(data);
+        self.payload.put_slice(b"}}");
+        // A frame is bounded by the longest line, far below 4 GiB.
+        let length = u32::try_from(self.payload.len() - header - HEADER).unwrap_or(u32::MAX);
+        if let Some(slot) = self.payload.get_mut(header..header + HEADER) {
+            let (size, code) = slot.split_at_mut(4);
+            size.copy_from_slice(&length.to_le_bytes());
+            code.fill(event_type.code());
+        }
+        self.types = self.types.with(event_type);
+        self.next_seq += 1;
+        if self.payload.len() >= BATCH_BYTES
+            && let Some(batch) = self.close()
+        {
+            self.closed_bytes += batch.payload.len();
+            self.closed.push_back(batch);
+        }
+    }
+
+    /// Takes the oldest batch that waits; `None` if there is nothing.
+    pub fn take(&mut self) -> Option<Batch> {
+        match self.closed.pop_front() {
+            Some(batch) => {
+                self.closed_bytes -= batch.payload.len();
+                Some(batch)
+            }
+            None => self.close(),
+        }
+    }
+
+    fn close(&mut self) -> Option<Batch> {
+        if self.payload.is_empty() {
+            return None;
+        }
+        let batch = Batch {
+            first_seq: self.first_seq,
+            last_seq: self.next_seq - 1,
+            types: self.types,
+            payload: self.payload.split().freeze(),
+        };
+        self.types = TypeSet::default();
+        Some(batch)
+    }
+}
+
+/// The frames of a batch, as slices of its payload.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if the payload is not one that [`Encoder`] wrote or does not hold the numbers the
+/// batch says.
+pub fn decode(batch: &Batch) -> Result<Vec<Frame>, StoreError> {
+    let damaged = || StoreError::Damaged("an event batch has an unknown form".to_owned());
+    let payload = &batch.payload;
+    if payload.first() != Some(&VERSION) {
+        return Err(damaged());
+    }
+    let mut frames =
+        Vec::with_capacity(usize::try_from(batch.last_seq.saturating_sub(batch.first_seq)).unwrap_or(0) + 1);
+    let (mut at, mut seq) = (1, batch.first_seq);
+    while at < payload.len() {
+        let header: [u8; HEADER] =
+            payload.get(at..at + HEADER).and_then(|header| header.try_into().ok()).ok_or_else(damaged)?;
+        let [a, b, c, d, type_code] = header;
+        let start = at + HEADER;
+        let end = start + u32::from_le_bytes([a, b, c, d]) as usize;
+        if end > payload.len() {
+            return Err(damaged());
+        }
+        frames.push(Frame { seq, type_code, text: payload.slice(start..end) });
+        (at, seq) = (end, seq + 1);
+    }
+    if seq == batch.last_seq + 1 { Ok(frames) } else { Err(damaged()) }
+}
+
+fn digits(number: u64) -> usize {
+    number.checked_ilog10().unwrap_or(0) as usize + 1
+}
+
+fn put_number(into: &mut BytesMut, mut number: u64) {
+    let mut text = [b'0'; 20];
+    let mut start = text.len();
+    loop {
+        start -= 1;
+        if let Some(digit) = text.get_mut(start) {
+            *digit = b'0' + (number % 10) as u8;
+        }
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    into.put_slice(text.get(start..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::event::Event;
+    use proptest::prelude::*;
+
+    fn notification(text: &[u8]) -> serde_json::Value {
+        serde_json::from_slice(text).unwrap()
+    }
+
+    #[test]
+    fn an_event_becomes_the_notification_of_the_protocol() {
+        let id = Uuid::from_u128(7);
+        let mut encoder = Encoder::new(id, 1);
+        encoder.push(EventType::Claude, 1_795_232_229_123, br#"{"type":"x"}"#);
+        let frames = decode(&encoder.take().unwrap()).unwrap();
+        assert_eq!(
+            notification(&frames[0].text),
+            serde_json::json!({"jsonrpc": "2.0", "method": "session.event", "params": {
+                "prev_seq": 0, "session_id": id, "seq": 1, "at": "2026-11-21T03:37:09.123Z",
+                "type": "claude", "data": {"type": "x"}}})
+        );
+        let event: Event = serde_json::from_slice(&frames[0].event()).unwrap();
+        assert_eq!((event.seq, event.data.get()), (1, r#"{"type":"x"}"#));
+        assert_eq!(&frames[0].data()[..], br#"{"type":"x"}"#);
+    }
+
+    #[test]
+    fn a_filtered_reader_is_told_the_number_it_last_saw() {
+        let mut encoder = Encoder::new(Uuid::nil(), 1_000);
+        encoder.push(EventType::State, 0, b"{}");
+        let frame = decode(&encoder.take().unwrap()).unwrap().remove(0);
+        assert_eq!(notification(&frame.after(12))["params"]["prev_seq"], 12);
+        assert_eq!(frame.after(999), frame.text);
+    }
+
+    #[test]
+    fn a_burst_is_cut_into_batches_that_follow_each_other() {
+        let mut encoder = Encoder::new(Uuid::nil(), 1);
+        let line = format!("\"{}\"", "x".repeat(10_000));
+        for _ in 0..100 {
+            encoder.push(EventType::Claude, 0, line.as_bytes());
+        }
+        assert!(encoder.pending_bytes() > 1_000_000);
+        let batches: Vec<_> = std::iter::from_fn(|| encoder.take()).collect();
+        assert!(batches.iter().all(|batch| batch.payload.len() < BATCH_BYTES + 11_000));
+        let numbers: Vec<_> = batches.iter().flat_map(|batch| decode(batch).unwrap()).map(|frame| frame.seq).collect();
+        assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
+        assert_eq!(encoder.pending_bytes(), 0);
+    }
+
+    #[test]
+    fn a_payload_that_is_cut_short_is_damaged_and_not_a_panic() {
+        let mut encoder = Encoder::new(Uuid::nil(), 1);
+        encoder.push(EventType::State, 0, b"{}");
+        let whole = encoder.take().unwrap();
+        for length in 0..whole.payload.len() {
+            let cut = Batch { payload: whole.payload.slice(..length), ..whole.clone() };
+            assert!(decode(&cut).is_err(), "cut to {length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_events_come_back_in_order_with_their_data(data in proptest::collection::vec((0_u8..10, ".{0,40}"), 1..40), first in 1_u64..u64::MAX / 2) {
+            let mut encoder = Encoder::new(Uuid::nil(), first);
+            for (code, text) in &data {
+                encoder.push(EventType::from_code(*code).unwrap(), 5, serde_json::to_string(text).unwrap().as_bytes());
+            }
+            let batch = encoder.take().unwrap();
+            prop_assert!(encoder.take().is_none());
+            let frames = decode(&batch).unwrap();
+            prop_assert_eq!(frames.len(), data.len());
+            for (at, (frame, (code, text))) in frames.iter().zip(&data).enumerate() {
+                prop_assert_eq!(frame.seq, first + at as u64);
+                prop_assert_eq!(frame.type_code, *code);
+                let value = notification(&frame.text);
+                prop_assert_eq!(value["params"]["data"].as_str().unwrap(), text.as_str());
+                prop_assert_eq!(value["params"]["prev_seq"].as_u64().unwrap(), first + at as u64 - 1);
+                prop_assert!(batch.types.contains(EventType::from_code(*code).unwrap()));
+            }
+        }
+    }
+}

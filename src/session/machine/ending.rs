@@ -1,0 +1,113 @@
+//! How a session's end is judged: from the result, the exit and who asked for the stop. No text is matched.
+
+use serde_json::Value;
+
+use super::Machine;
+use crate::api::event::EndReason;
+use crate::api::session::SessionKind;
+
+/// Claude's result, as far as the end of the session needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// What the session ends as, if it ends with this result.
+    pub reason: EndReason,
+    /// Claude's `is_error`.
+    pub is_error: bool,
+    /// More about a failure, for a person.
+    pub message: Option<String>,
+    /// The text.
+    pub result: Option<String>,
+    /// The structured output.
+    pub structured_output: Option<Value>,
+    /// What the session has cost so far.
+    pub total_cost_usd: Option<f64>,
+    /// Token counts.
+    pub usage: Option<Value>,
+    /// Turns.
+    pub num_turns: Option<u64>,
+}
+
+/// How the process went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExitFacts {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// Its standard output ended inside a line that is not whole JSON.
+    pub cut: bool,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// Why, from the closed list.
+    pub reason: EndReason,
+    /// Is it a failure?
+    pub is_error: bool,
+    /// More about it.
+    pub message: Option<String>,
+    /// How the process went; nothing if there was none.
+    pub exit: ExitFacts,
+    /// The result, where there was one.
+    pub verdict: Option<Box<Verdict>>,
+    /// The agent had to be pushed out after its result.
+    pub forced_exit: bool,
+}
+
+impl Machine {
+    /// Judges what is known at the end.
+    pub(super) fn outcome(&self) -> Outcome {
+        let (reason, message) = self.reason();
+        let is_error = match (&self.verdict, self.stop) {
+            (Some(verdict), None) => verdict.is_error,
+            _ => reason != EndReason::Completed,
+        };
+        Outcome {
+            reason,
+            is_error,
+            message,
+            exit: self.exit.unwrap_or_default(),
+            verdict: self.verdict.clone(),
+            forced_exit: self.forced,
+        }
+    }
+
+    fn reason(&self) -> (EndReason, Option<String>) {
+        if let Some(message) = &self.spawn_error {
+            // A stop that came while the process could not be made is still a stop.
+            return match self.stop {
+                Some(reason) => (reason, None),
+                None => (EndReason::SpawnFailed, Some(message.clone())),
+            };
+        }
+        if let Some(reason) = self.stop {
+            return (reason, None);
+        }
+        if let Some(verdict) = &self.verdict {
+            return (verdict.reason, verdict.message.clone());
+        }
+        let exit = self.exit.unwrap_or_default();
+        match (self.nature.kind, exit) {
+            (_, ExitFacts { signal: Some(signal), .. }) => {
+                (EndReason::Killed, Some(format!("the agent was ended by signal {signal}")))
+            }
+            (SessionKind::Command, ExitFacts { code: Some(0), .. }) => (EndReason::Completed, None),
+            (SessionKind::Command, ExitFacts { code, .. }) => {
+                let code = code.unwrap_or(-1);
+                (EndReason::Failed, Some(format!("the command ended with exit code {code}")))
+            }
+            (SessionKind::Claude, ExitFacts { cut: true, .. }) => {
+                (EndReason::OutputTruncated, Some("the agent's output was cut off inside a line".to_owned()))
+            }
+            (SessionKind::Claude, ExitFacts { code, .. }) if !self.ready => (
+                EndReason::SpawnFailed,
+                Some(format!("the agent ended before it was ready, with exit code {}", code.unwrap_or(-1))),
+            ),
+            (SessionKind::Claude, ExitFacts { code, .. }) => (
+                EndReason::NoResult,
+                Some(format!("the agent ended without a result, with exit code {}", code.unwrap_or(-1))),
+            ),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! The life of a session: policy, state machine (pure), supervisor task, registry, admission, event log
+//! and feed.
+//!
+//! A session's mutable state is owned by one task, its supervisor; everybody else holds a [`handle::Handle`].
+//! Nothing here knows a socket or a JSON-RPC frame.
+//!
+//! The way of a line: `process` reads it → `agent` says what it means → [`writer`] stores it → the
+//! [`feed`] shows it → a [`reader`] pulls it.
+
+pub mod admission;
+mod agent;
+pub mod error;
+pub mod feed;
+pub mod handle;
+pub mod launch;
+pub mod log;
+pub mod machine;
+mod one_at_a_time;
+pub mod plan;
+pub mod policy;
+pub mod reader;
+mod record;
+pub mod recovery;
+pub mod registry;
+mod supervisor;
+mod view;
+pub mod workspace;
+pub mod writer;
+
+pub use error::SessionError;
+pub use handle::{Command, Handle};
+pub use registry::{Sessions, StartOutcome};

@@ -1,0 +1,175 @@
+//! A reader of one session's log: a cursor that pulls frames, first from the store, then from the live
+//! feed, through one seam without gap or repeat.
+//!
+//! The seam holds because the store acknowledges before the feed publishes: whatever the feed's tail no
+//! longer (or never) held can be read from the store, and the cursor passes each number once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::feed::{Feed, TailRead};
+use super::log::{Frame, decode};
+use crate::api::event::{EventType, TypeSet};
+use crate::store::{SharedStore, StoreError};
+
+/// How much of the log one look into the store brings at most, in bytes (one event may be longer).
+const STORE_READ_BYTES: usize = 256 * 1024;
+
+/// Why a reader can't go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// What comes next is no longer kept.
+    #[error("the events before {oldest} are no longer kept")]
+    Expired {
+        /// The oldest number still kept.
+        oldest: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A cursor in one session's log.
+#[derive(Debug)]
+pub struct EventReader {
+    session: Uuid,
+    store: SharedStore,
+    /// The live feed; `None` for a session that no longer runs, whose log is read from the store to its end.
+    feed: Option<Arc<Feed>>,
+    /// Which types the reader wants. The terminal event always passes.
+    types: TypeSet,
+    /// The newest number passed, wanted or not.
+    cursor: u64,
+    /// The newest number handed out: what the reader has seen.
+    seen: u64,
+    /// Frames read from the store and not yet handed out.
+    buffered: VecDeque<Frame>,
+    /// Has the terminal event been handed out?
+    ended: bool,
+    /// Without a feed: has the store's end been reached? Nothing is written to such a log any more.
+    exhausted: bool,
+    /// Who to wake at a publish, while attached.
+    wake: Option<Arc<Notify>>,
+}
+
+impl EventReader {
+    /// A reader of what follows `after_seq`.
+    #[must_use]
+    pub fn new(session: Uuid, store: SharedStore, feed: Option<Arc<Feed>>, after_seq: u64, types: TypeSet) -> Self {
+        Self {
+            session,
+            store,
+            feed,
+            types: types.with(EventType::Ended),
+            cursor: after_seq,
+            seen: after_seq,
+            buffered: VecDeque::new(),
+            ended: false,
+            exhausted: false,
+            wake: None,
+        }
+    }
+
+    /// Which session.
+    #[must_use]
+    pub fn session(&self) -> Uuid {
+        self.session
+    }
+
+    /// The newest number handed out.
+    #[must_use]
+    pub fn last_seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Has the terminal event been handed out? Nothing follows it.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Wakes `wake` whenever there may be more.
+    pub fn wake_by(&mut self, wake: &Arc<Notify>) {
+        if let Some(feed) = &self.feed {
+            feed.watch(wake);
+            self.wake = Some(Arc::clone(wake));
+        }
+    }
+
+    /// May there be frames that have not been handed out? `false` only when the reader is level with the
+    /// feed, or has ended.
+    #[must_use]
+    pub fn may_have_more(&self) -> bool {
+        if self.ended || self.exhausted {
+            return false;
+        }
+        !self.buffered.is_empty() || self.feed.as_ref().is_none_or(|feed| feed.head() > self.cursor)
+    }
+
+    /// Takes up to `max_frames` wanted frames (and about `max_bytes`) that are there now into `into`; none
+    /// means that there are none yet.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; after one the cursor stands where it stood.
+    pub async fn read(&mut self, max_frames: usize, max_bytes: usize, into: &mut Vec<Frame>) -> Result<(), ReadError> {
+        let mut bytes = 0;
+        while !self.ended && into.len() < max_frames && bytes < max_bytes {
+            if self.buffered.is_empty() && !self.refill(max_frames).await? {
+                return Ok(());
+            }
+            while into.len() < max_frames && bytes < max_bytes {
+                let Some(frame) = self.buffered.pop_front() else { break };
+                self.cursor = frame.seq;
+                if !self.wants(&frame) {
+                    continue;
+                }
+                bytes += frame.text.len();
+                self.ended = frame.is_end();
+                into.push(Frame { text: frame.after(self.seen), ..frame });
+                self.seen = frame.seq;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings more frames into the buffer; `false` if there are none now.
+    async fn refill(&mut self, max_frames: usize) -> Result<bool, ReadError> {
+        if let Some(feed) = &self.feed {
+            if feed.head() <= self.cursor {
+                return Ok(false);
+            }
+            let mut frames = Vec::new();
+            if feed.read(self.cursor, max_frames, STORE_READ_BYTES, &mut frames) == TailRead::Here {
+                self.buffered.extend(frames);
+                return Ok(!self.buffered.is_empty());
+            }
+        }
+        let batches = self.store.read(self.session, self.cursor, STORE_READ_BYTES).await?;
+        for batch in &batches {
+            let next = self.buffered.back().map_or(self.cursor, |frame| frame.seq) + 1;
+            if batch.first_seq > next {
+                self.buffered.clear();
+                return Err(ReadError::Expired { oldest: batch.first_seq });
+            }
+            let after = next - 1;
+            self.buffered.extend(decode(batch)?.into_iter().filter(|frame| frame.seq > after));
+        }
+        self.exhausted = self.buffered.is_empty() && self.feed.is_none();
+        Ok(!self.buffered.is_empty())
+    }
+
+    fn wants(&self, frame: &Frame) -> bool {
+        EventType::from_code(frame.type_code).is_none_or(|event_type| self.types.contains(event_type))
+    }
+}
+
+impl Drop for EventReader {
+    fn drop(&mut self) {
+        if let (Some(feed), Some(wake)) = (&self.feed, &self.wake) {
+            feed.unwatch(wake);
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! The registry: every live session of this node, and the ways in for everybody above.
+//!
+//! It checks who may see what, starts supervisors, and answers for sessions that are over from the store.
+//! The map of live sessions is the only shared state; its lock is never held across an await.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::RwLock;
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use super::admission::{Admission, Slot};
+use super::error::SessionError;
+use super::feed::Feed;
+use super::handle::{Command, Handle};
+use super::launch::Launcher;
+use super::one_at_a_time::OneAtATime;
+use super::plan::Plan;
+use super::policy::Policy;
+use super::reader::{EventReader, ReadError};
+use super::record::RecordWriter;
+use super::supervisor::Supervisor;
+use super::view::{fingerprint, page_cursor, parse_cursor, session_view};
+use super::writer::LogWriter;
+use crate::api::event::{EndReason, SessionState, TypeSet};
+use crate::api::principal::Principal;
+use crate::api::session::{ListParams, ListResult, Session, StartParams};
+use crate::config::settings::SessionSettings;
+use crate::store::{Created, ListQuery, NewSession, SessionRow, SharedStore};
+use crate::telemetry::tasks;
+use crate::telemetry::time::now_ms;
+
+/// Commands that may wait for one supervisor.
+const COMMAND_QUEUE: usize = 32;
+const DEFAULT_PAGE: u32 = 50;
+const LARGEST_PAGE: u32 = 500;
+
+/// Every live session of this node.
+#[derive(Debug)]
+pub struct Sessions {
+    node: Arc<str>,
+    store: SharedStore,
+    policy: Policy,
+    admission: Admission,
+    launcher: Arc<Launcher>,
+    settings: Arc<SessionSettings>,
+    /// Live sessions by id. An entry goes when its session has ended.
+    live: RwLock<HashMap<Uuid, Arc<Handle>>>,
+    /// Set once, at shutdown: nothing new starts.
+    draining: AtomicBool,
+    /// Starts with the same idempotency key follow each other, so that the second finds the first's session.
+    keyed_starts: OneAtATime,
+}
+
+/// What came of a start.
+#[derive(Debug, Clone)]
+pub enum StartOutcome {
+    /// The session is new and lives.
+    New(Arc<Handle>),
+    /// The idempotency key named this session.
+    Existing(Box<SessionRow>),
+}
+
+impl StartOutcome {
+    /// The session's record as it stands.
+    #[must_use]
+    pub fn row(&self) -> SessionRow {
+        match self {
+            Self::New(handle) => handle.current(),
+            Self::Existing(row) => (**row).clone(),
+        }
+    }
+}
+
+impl Sessions {
+    /// An empty registry.
+    #[must_use]
+    pub fn new(
+        node: &str,
+        store: SharedStore,
+        policy: Policy,
+        admission: Admission,
+        launcher: Arc<Launcher>,
+        settings: Arc<SessionSettings>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            node: node.into(),
+            store,
+            policy,
+            admission,
+            launcher,
+            settings,
+            live: RwLock::new(HashMap::new()),
+            draining: AtomicBool::new(false),
+            keyed_starts: OneAtATime::default(),
+        })
+    }
+
+    /// Starts a Claude session.
+    ///
+    /// # Errors
+    /// Refusals of the policy, no slot, a reused key, draining, or the store.
+    pub async fn start(
+        self: &Arc<Self>,
+        caller: &Principal,
+        params: StartParams,
+    ) -> Result<StartOutcome, SessionError> {
+        self.check_open()?;
+        let key = params.idempotency_key.clone().map(|key| (key, fingerprint(&params)));
+        let _turn = match &key {
+            Some((key, _)) => Some(self.keyed_starts.turn(&caller.subject, key).await),
+            None => None,
+        };
+        if let Some(row) = self.by_key(caller, key.as_ref()).await? {
+            return Ok(StartOutcome::Existing(Box::new(row)));
+        }
+        let resumed = match params.resume {
+            Some(id) => Some(self.row(caller, id).await?),
+            None => None,
+        };
+        let plan = self.policy.judge_start(caller, params, resumed.as_ref())?;
+        let slot = match self.admission.take(plan.id).await {
+            Ok(slot) => slot,
+            // On another node the same key may have taken the last slot a moment ago.
+            Err(error) => {
+                return self
+                    .by_key(caller, key.as_ref())
+                    .await?
+                    .map_or(Err(error), |row| Ok(StartOutcome::Existing(Box::new(row))));
+            }
+        };
+        self.begin(caller, plan, slot, key).await
+    }
+
+    /// Starts the dialect's `execute`: a session of kind `command`.
+    ///
+    /// # Errors
+    /// As [`Sessions::start`].
+    pub async fn execute(
+        self: &Arc<Self>,
+        caller: &Principal,
+        command: &str,
+        timeout_seconds: Option<f64>,
+    ) -> Result<Arc<Handle>, SessionError> {
+        self.check_open()?;
+        let plan = self.policy.judge_command(caller, command, timeout_seconds)?;
+        let slot = self.admission.take(plan.id).await?;
+        match self.begin(caller, plan, slot, None).await? {
+            StartOutcome::New(handle) => Ok(handle),
+            StartOutcome::Existing(row) => Err(SessionError::Missing(row.id)),
+        }
+    }
+
+    async fn begin(
+        self: &Arc<Self>,
+        caller: &Principal,
+        plan: Plan,
+        slot: Slot,
+        key: Option<(String, String)>,
+    ) -> Result<StartOutcome, SessionError> {
+        let row = self.new_row(caller, &plan);
+        let created = match self.policy.prepare(&plan) {
+            Ok(()) => {
+                self.store.create_session(NewSession { row: row.clone(), idempotency: key }).await.map_err(Into::into)
+            }
+            Err(error) => Err(error),
+        };
+        match created {
+            Ok(Created::New) => Ok(StartOutcome::New(self.supervise(row, plan, slot))),
+            Ok(Created::Existing(row)) => {
+                slot.release().await;
+                Ok(StartOutcome::Existing(row))
+            }
+            Ok(Created::KeyReused) => {
+                slot.release().await;
+                Err(SessionError::KeyReused)
+            }
+            Err(error) => {
+                slot.release().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn supervise(self: &Arc<Self>, row: SessionRow, plan: Plan, slot: Slot) -> Arc<Handle> {
+        let (id, epoch) = (row.id, row.epoch);
+        let feed = Arc::new(Feed::new(row.last_seq, self.settings.hot_tail_bytes));
+        let (commands, requests) = mpsc::channel(COMMAND_QUEUE);
+        let (state, state_seen) = watch::channel(row.state);
+        let (running, running_seen) = watch::channel(None);
+        let log =
+            LogWriter::new(id, epoch, Arc::clone(&self.store), Arc::clone(&feed), self.settings.pending_events_bytes);
+        let supervisor = Supervisor {
+            settings: Arc::clone(&self.settings),
+            launcher: Arc::clone(&self.launcher),
+            admission: self.admission.clone(),
+            slot: Some(slot),
+            log,
+            record: RecordWriter::new(id, epoch, Arc::clone(&self.store)),
+            commands: requests,
+            state,
+            running,
+            created_at_ms: row.created_at_ms,
+            plan,
+        };
+        let handle = Arc::new(Handle { row, feed, state: state_seen, running: running_seen, commands });
+        self.live.write().insert(id, Arc::clone(&handle));
+        let sessions = Arc::clone(self);
+        tasks::spawn("session", async move {
+            supervisor.run().await;
+            sessions.live.write().remove(&id);
+        });
+        handle
+    }
+
+    fn new_row(&self, caller: &Principal, plan: &Plan) -> SessionRow {
+        SessionRow {
+            id: plan.id,
+            owner: caller.subject.clone(),
+            owner_name: caller.username.clone(),
+            kind: plan.kind,
+            state: SessionState::Starting,
+            node: self.node.to_string(),
+            epoch: 1,
+            created_at_ms: now_ms(),
+            ended_at_ms: None,
+            workspace: plan.workspace.display().to_string(),
+            model: plan.params.model.clone(),
+            interactive: plan.interactive,
+            on_disconnect: plan.on_disconnect(),
+            on_lost: plan.on_lost(),
+            labels: plan.params.labels.clone(),
+            resumed_from: plan.params.resume,
+            last_seq: 0,
+            ended: None,
+            params: serde_json::to_string(&plan.params).unwrap_or_default(),
+        }
+    }
+
+    /// One session's record.
+    ///
+    /// # Errors
+    /// [`SessionError::Missing`] if there is none or the caller may not see it.
+    pub async fn get(&self, caller: &Principal, id: Uuid) -> Result<Session, SessionError> {
+        self.row(caller, id).await.map(|row| session_view(&row))
+    }
+
+    /// A page of the sessions that the caller may see, newest first.
+    ///
+    /// # Errors
+    /// [`SessionError::InvalidParams`] for a cursor or a limit that is none, or the store's.
+    pub async fn list(&self, caller: &Principal, params: &ListParams) -> Result<ListResult, SessionError> {
+        let limit = params.limit.unwrap_or(DEFAULT_PAGE);
+        if !(1..=LARGEST_PAGE).contains(&limit) {
+            return Err(SessionError::InvalidParams(format!("`limit` must be 1 to {LARGEST_PAGE}")));
+        }
+        let label = params.label.as_deref().map(|label| match label.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (label.to_owned(), None),
+        });
+        let owner = (!caller.has(crate::api::Scope::Admin)).then(|| caller.subject.clone());
+        let before = params.cursor.as_deref().map(parse_cursor).transpose()?;
+        let page = self.store.list_sessions(ListQuery { owner, state: params.state, label, before, limit }).await?;
+        let next_cursor = page.rows.last().filter(|_| page.more).map(page_cursor);
+        let sessions = page.rows.into_iter().map(|row| session_view(&self.newest(row))).collect();
+        Ok(ListResult { sessions, next_cursor })
+    }
+
+    /// A reader of a session's log after `after_seq`, and the session.
+    ///
+    /// # Errors
+    /// [`SessionError::Missing`], [`SessionError::BeyondHead`], or a [`ReadError::Expired`].
+    pub async fn reader(
+        &self,
+        caller: &Principal,
+        id: Uuid,
+        after_seq: u64,
+        types: TypeSet,
+    ) -> Result<(Session, EventReader), SessionError> {
+        // The feed is looked up before the record: a session that ends in between is then still read to its end.
+        let feed = self.live(id).map(|handle| Arc::clone(&handle.feed));
+        let row = self.row(caller, id).await?;
+        if after_seq > row.last_seq {
+            return Err(SessionError::BeyondHead { after_seq, head: row.last_seq });
+        }
+        let bounds = self.store.bounds(id).await?;
+        if bounds.head > 0 && after_seq + 1 < bounds.first {
+            return Err(ReadError::Expired { oldest: bounds.first }.into());
+        }
+        let reader = EventReader::new(id, Arc::clone(&self.store), feed, after_seq, types);
+        Ok((session_view(&row), reader))
+    }
+
+    /// Asks a session's supervisor.
+    ///
+    /// # Errors
+    /// [`SessionError::Missing`], or [`SessionError::WrongState`].
+    pub async fn ask(&self, caller: &Principal, id: Uuid, command: Command) -> Result<SessionState, SessionError> {
+        match self.live(id) {
+            Some(handle) if caller.may_see(&handle.row.owner) => match (handle.ask(command).await, command) {
+                // It has just ended by itself, and its terminal event is on its way.
+                (Err(SessionError::WrongState { state: SessionState::Ended, .. }), Command::Stop(_)) => {
+                    handle.ended().await;
+                    Ok(SessionState::Ended)
+                }
+                (answer, _) => answer,
+            },
+            Some(_) => Err(SessionError::Missing(id)),
+            None => {
+                let row = self.row(caller, id).await?;
+                // Stopping what has already ended is no error: the caller has what it wants.
+                match command {
+                    Command::Stop(_) => Ok(row.state),
+                    _ => Err(SessionError::WrongState { state: row.state, need: "it does not run" }),
+                }
+            }
+        }
+    }
+
+    /// A live session of this node: one whose end is not yet acknowledged by the store.
+    #[must_use]
+    pub fn live(&self, id: Uuid) -> Option<Arc<Handle>> {
+        self.live.read().get(&id).filter(|handle| !handle.has_ended()).cloned()
+    }
+
+    /// How many slots are taken, over all nodes, and how many there are. While the store is away: this node's.
+    pub async fn slots(&self) -> (u64, u32) {
+        let taken = self.store.slots_taken().await.unwrap_or_else(|_| self.live.read().len() as u64);
+        (taken, self.admission.max_sessions())
+    }
+
+    /// Is the gateway shutting down?
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// From now on nothing new is started.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Ends everything that still runs as `drained`, and waits for the ends.
+    pub async fn end_all(&self) {
+        let handles: Vec<_> = self.live.read().values().cloned().collect();
+        for handle in handles {
+            // One that has ended meanwhile needs no stop.
+            drop(handle.ask(Command::Stop(EndReason::Drained)).await);
+        }
+        self.all_ended().await;
+    }
+
+    /// Waits until no session of this node lives.
+    pub async fn all_ended(&self) {
+        loop {
+            let next = self.live.read().values().next().cloned();
+            let Some(handle) = next else { return };
+            handle.ended().await;
+            // The entry goes right after the end has been shown.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn check_open(&self) -> Result<(), SessionError> {
+        if self.is_draining() { Err(SessionError::Draining) } else { Ok(()) }
+    }
+
+    async fn by_key(
+        &self,
+        caller: &Principal,
+        key: Option<&(String, String)>,
+    ) -> Result<Option<SessionRow>, SessionError> {
+        let Some((key, fingerprint)) = key else { return Ok(None) };
+        match self.store.session_by_key(&caller.subject, key).await? {
+            Some((row, known)) if known == *fingerprint => Ok(Some(self.newest(row))),
+            Some(_) => Err(SessionError::KeyReused),
+            None => Ok(None),
+        }
+    }
+
+    async fn row(&self, caller: &Principal, id: Uuid) -> Result<SessionRow, SessionError> {
+        let row = match self.live(id) {
+            Some(handle) => Some(handle.current()),
+            None => self.store.session(id).await?,
+        };
+        row.filter(|row| caller.may_see(&row.owner)).ok_or(SessionError::Missing(id))
+    }
+
+    /// The record as it stands: a live session's state is newer in memory than in the store.
+    fn newest(&self, row: SessionRow) -> SessionRow {
+        match self.live(row.id) {
+            Some(handle) if row.ended.is_none() => handle.current(),
+            _ => row,
+        }
+    }
+}

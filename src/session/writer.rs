@@ -1,0 +1,170 @@
+//! The writing end of one session's log: events in, batches to the store, acknowledged frames to the feed.
+//!
+//! At most one append is under way; what comes meanwhile waits here and goes with the next one, so that
+//! batches grow with the load. An append that fails for a passing reason is tried again with the same bytes
+//! (appends are idempotent) until it lands: nothing taken in is dropped, and the session's supervisor holds
+//! the agent back while [`LogWriter::is_full`].
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::feed::Feed;
+use super::log::{Encoder, decode};
+use crate::api::event::EventType;
+use crate::store::{Batch, SessionPatch, SharedStore, StoreError};
+use crate::telemetry::metrics::EventCounters;
+use crate::telemetry::time::now_ms;
+
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LONGEST_RETRY: Duration = Duration::from_secs(2);
+
+type Append = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
+/// The writing end of one session's log. Owned by its supervisor.
+pub struct LogWriter {
+    session: Uuid,
+    epoch: u64,
+    store: SharedStore,
+    feed: Arc<Feed>,
+    encoder: Encoder,
+    /// The append under way and its batch, kept for the frames and for another try.
+    under_way: Option<(Append, Batch)>,
+    /// The record's change that goes with the terminal event, once that has been pushed.
+    end: Option<SessionPatch>,
+    full_at: usize,
+    counters: EventCounters,
+}
+
+impl std::fmt::Debug for LogWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogWriter").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl LogWriter {
+    /// A writer for the log of `session` that goes on after the feed's head and counts as full at `full_at`
+    /// waiting bytes.
+    #[must_use]
+    pub fn new(session: Uuid, epoch: u64, store: SharedStore, feed: Arc<Feed>, full_at: usize) -> Self {
+        let encoder = Encoder::new(session, feed.head() + 1);
+        Self {
+            session,
+            epoch,
+            store,
+            feed,
+            encoder,
+            under_way: None,
+            end: None,
+            full_at,
+            counters: EventCounters::new(),
+        }
+    }
+
+    /// Takes an event whose data is a type of ours.
+    pub fn push<T: Serialize>(&mut self, event_type: EventType, data: &T) {
+        match serde_json::to_vec(data) {
+            Ok(data) => self.push_json(event_type, &data),
+            // Our own types always serialise; a failure is a bug that must not take the session down.
+            Err(error) => tracing::error!(session_id = %self.session, %error, "an event could not be encoded"),
+        }
+    }
+
+    /// Takes an event whose data is already one valid JSON text.
+    pub fn push_json(&mut self, event_type: EventType, data: &[u8]) {
+        self.counters.taken_in(event_type, data.len());
+        self.encoder.push(event_type, now_ms(), data);
+    }
+
+    /// Must the agent be held back?
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.encoder.pending_bytes() >= self.full_at
+    }
+
+    /// Is there anything that [`LogWriter::advance`] would wait for?
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.under_way.is_some() || self.encoder.pending_bytes() > 0
+    }
+
+    /// Goes one step: starts an append if none is under way and waits for it, then publishes. Cancel-safe:
+    /// an append under way goes on at the next call.
+    ///
+    /// # Errors
+    /// What trying again can't cure: another node owns the session, or its log is damaged.
+    pub async fn advance(&mut self) -> Result<(), StoreError> {
+        if self.under_way.is_none() {
+            let Some(batch) = self.encoder.take() else { return Ok(()) };
+            let append = self.start_append(batch.clone());
+            self.under_way = Some((append, batch));
+        }
+        let Some((append, _)) = &mut self.under_way else { return Ok(()) };
+        let outcome = append.await;
+        let Some((_, batch)) = self.under_way.take() else { return Ok(()) };
+        outcome?;
+        self.feed.publish(decode(&batch)?);
+        Ok(())
+    }
+
+    /// Waits until everything taken in is acknowledged.
+    ///
+    /// # Errors
+    /// See [`LogWriter::advance`].
+    pub async fn flush(&mut self) -> Result<(), StoreError> {
+        while self.is_busy() {
+            self.advance().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes everything taken in, then the terminal event together with the change of the record. Once that is
+    /// acknowledged `acknowledged` is called, and only then readers get to see the event: whoever has seen it and
+    /// asks finds an ended session.
+    ///
+    /// # Errors
+    /// See [`LogWriter::advance`]; then `acknowledged` may not have been called.
+    pub async fn end<T: Serialize>(
+        &mut self,
+        data: &T,
+        patch: SessionPatch,
+        acknowledged: impl FnOnce(),
+    ) -> Result<(), StoreError> {
+        // What was printed before goes first, so that the terminal event's batch holds nothing else to retry.
+        let flushed = self.flush().await;
+        self.push(EventType::Ended, data);
+        self.end = Some(patch);
+        let Some(batch) = self.encoder.take() else { return flushed };
+        self.start_append(batch.clone()).await?;
+        acknowledged();
+        self.feed.publish(decode(&batch)?);
+        flushed
+    }
+
+    fn start_append(&mut self, batch: Batch) -> Append {
+        let (store, session, epoch) = (Arc::clone(&self.store), self.session, self.epoch);
+        // The terminal event is the last one pushed, so it is in the batch after which nothing waits.
+        let end = if self.encoder.pending_bytes() == 0 { self.end.take() } else { None };
+        Box::pin(async move {
+            let mut wait = FIRST_RETRY;
+            loop {
+                let outcome = match &end {
+                    Some(patch) => store.end_session(session, epoch, batch.clone(), patch.clone()).await,
+                    None => store.append(session, epoch, batch.clone()).await,
+                };
+                match outcome {
+                    Err(error) if error.retryable() => {
+                        tracing::warn!(session_id = %session, %error, "the store did not take events; trying again");
+                        tokio::time::sleep(wait).await;
+                        wait = (wait * 2).min(LONGEST_RETRY);
+                    }
+                    other => return other,
+                }
+            }
+        })
+    }
+}
