@@ -1,0 +1,261 @@
+//! Logins and accounts on a store in memory, with the cheapest hash: what counts is how often it runs.
+
+use std::sync::Arc;
+
+use argon2::Params;
+
+use super::*;
+use crate::auth::fake_store::FakeStore;
+use crate::store::Store;
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+const PASSWORD: &str = "correct horse";
+
+struct Gateway {
+    store: Arc<FakeStore>,
+    accounts: Accounts,
+}
+
+fn gateway_with(limit: u32, turns: usize) -> Gateway {
+    let store = Arc::new(FakeStore::default());
+    let settings = AuthSettings { max_failed_logins_per_minute: limit, ..AuthSettings::default() };
+    let cheap = Passwords::with(turns, Params::new(8, 1, 1, None).unwrap());
+    Gateway { store: store.clone(), accounts: Accounts::with(store, &settings, cheap) }
+}
+
+async fn gateway() -> Gateway {
+    let gateway = gateway_with(10, 2);
+    gateway.accounts.create("ada", PASSWORD.into(), Role::User).await.unwrap();
+    gateway
+}
+
+impl Gateway {
+    async fn login(&self, username: &str, password: &str) -> Result<Account, LoginError> {
+        self.accounts.login(username, password.into(), HERE).await
+    }
+}
+
+#[tokio::test]
+async fn the_right_password_gives_the_account() {
+    let gateway = gateway().await;
+    let account = gateway.login("ada", PASSWORD).await.unwrap();
+    assert_eq!((account.username.as_str(), account.role), ("ada", Role::User));
+    assert!(Uuid::parse_str(&account.subject).is_ok());
+    assert!(!format!("{account:?}").contains(PASSWORD));
+}
+
+#[tokio::test]
+async fn every_refusal_reads_the_same_and_costs_one_hash() {
+    let gateway = gateway().await;
+    gateway.accounts.create("eve", PASSWORD.into(), Role::User).await.unwrap();
+    gateway.accounts.set_disabled("eve", true).await.unwrap();
+    let long = "x".repeat(100_000);
+    let cases = [
+        ("ada", "wrong"),
+        ("ada", ""),
+        ("Ada", PASSWORD),
+        (" ada", PASSWORD),
+        ("nobody", PASSWORD),
+        ("nobody", ""),
+        ("", ""),
+        ("eve", PASSWORD),
+        ("eve", "wrong"),
+        ("a\0da", PASSWORD),
+        (long.as_str(), PASSWORD),
+    ];
+    for (username, password) in cases {
+        let before = gateway.accounts.passwords.operations();
+        let refused = gateway.login(username, password).await.unwrap_err();
+        assert_eq!(refused, LoginError::Refused);
+        assert_eq!(refused.to_string(), "the username or the password is wrong");
+        assert_eq!(gateway.accounts.passwords.operations() - before, 1, "{username:.20} {password}");
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_account_can_log_in_once_it_is_enabled_again() {
+    let gateway = gateway().await;
+    assert!(gateway.accounts.set_disabled("ada", true).await.unwrap().disabled);
+    assert_eq!(gateway.login("ada", PASSWORD).await, Err(LoginError::Refused));
+    assert!(!gateway.accounts.set_disabled("ada", false).await.unwrap().disabled);
+    assert!(gateway.login("ada", PASSWORD).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_damaged_stored_hash_refuses_its_account_and_no_other() {
+    let gateway = gateway().await;
+    let eve = crate::auth::fake_store::account("eve", Role::User);
+    gateway.store.create_account(eve).await.unwrap();
+    assert_eq!(gateway.login("eve", "").await, Err(LoginError::Refused));
+    assert!(gateway.login("ada", PASSWORD).await.is_ok());
+}
+
+#[tokio::test]
+async fn c7_a_hundred_wrong_passwords_are_throttled_after_the_limit_and_others_log_in() {
+    let gateway = gateway().await;
+    gateway.accounts.create("bob", PASSWORD.into(), Role::User).await.unwrap();
+    let before = gateway.accounts.passwords.operations();
+    for attempt in 0..100 {
+        let refused = gateway.login("ada", "wrong").await.unwrap_err();
+        if attempt < 10 {
+            assert_eq!(refused, LoginError::Refused, "{attempt}");
+        } else {
+            let LoginError::Throttled { retry_after } = refused else { panic!("{attempt}: {refused:?}") };
+            assert!(retry_after > Duration::ZERO && retry_after <= Duration::from_secs(60), "{retry_after:?}");
+        }
+    }
+    assert_eq!(gateway.accounts.passwords.operations() - before, 10, "what is held back costs no hash");
+    assert!(matches!(gateway.login("ada", PASSWORD).await, Err(LoginError::Throttled { .. })), "right or not");
+    assert!(gateway.login("bob", PASSWORD).await.is_ok());
+}
+
+#[tokio::test]
+async fn c7_unknown_names_are_throttled_as_known_ones_are() {
+    let gateway = gateway_with(3, 1);
+    for _ in 0..3 {
+        assert_eq!(gateway.login("nobody", "wrong").await, Err(LoginError::Refused));
+    }
+    assert!(matches!(gateway.login("nobody", "wrong").await, Err(LoginError::Throttled { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn c7_wrong_passwords_sent_all_at_once_pass_the_limit_by_less_than_the_turns() {
+    let gateway = gateway().await;
+    let before = gateway.accounts.passwords.operations();
+    let outcomes = futures_util::future::join_all((0..100).map(|_| gateway.login("ada", "wrong"))).await;
+    let refused = outcomes.iter().filter(|outcome| **outcome == Err(LoginError::Refused)).count();
+    let held_back = outcomes.iter().filter(|outcome| matches!(outcome, Err(LoginError::Throttled { .. }))).count();
+    assert!((10..=11).contains(&refused), "{refused} with two turns");
+    assert_eq!(refused + held_back, 100);
+    assert_eq!(gateway.accounts.passwords.operations() - before, refused as u64);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn c9_two_hundred_logins_at_once_all_succeed_within_the_bound() {
+    let gateway = gateway().await;
+    let outcomes = futures_util::future::join_all((0..200).map(|_| gateway.login("ada", PASSWORD))).await;
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert!(gateway.accounts.passwords.most_at_once() <= 2);
+}
+
+#[tokio::test]
+async fn c7_who_hangs_up_before_the_answer_has_still_failed() {
+    let gateway = gateway_with(1, 1);
+    let mut login = Box::pin(gateway.login("ada", "wrong"));
+    // Nothing before the hash waits, so one poll hands the work to its thread.
+    let _ = futures_util::poll!(login.as_mut());
+    drop(login);
+    assert!(matches!(gateway.login("ada", "wrong").await, Err(LoginError::Throttled { .. })));
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_is_not_a_wrong_password_and_does_not_count() {
+    let gateway = gateway_with(1, 1);
+    gateway.store.close().await;
+    for _ in 0..3 {
+        let refused = gateway.login("ada", PASSWORD).await.unwrap_err();
+        assert!(matches!(refused, LoginError::Store(StoreError::Away(_))), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn names_that_will_not_do_are_refused() {
+    let gateway = gateway_with(10, 1);
+    let bad = ["", " ada", "ada ", "\tada", "a\nda", "a\u{0}da", "a\u{85}da", "\u{a0}ada", &"x".repeat(65)];
+    for name in bad {
+        let refused = gateway.accounts.create(name, PASSWORD.into(), Role::User).await;
+        assert!(matches!(refused, Err(AccountError::Username(_))), "{name:?}");
+    }
+    for name in ["a", "ada lovelace", "Ädä", "ada@example.com", &"ä".repeat(64)] {
+        assert!(gateway.accounts.create(name, PASSWORD.into(), Role::User).await.is_ok(), "{name:?}");
+    }
+    assert_eq!(gateway.accounts.list().await.unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn short_and_endless_passwords_are_refused() {
+    let gateway = gateway().await;
+    for password in ["", "1234567", "ääääääa", &"x".repeat(1_025)] {
+        let made = gateway.accounts.create("bob", password.into(), Role::User).await;
+        assert!(matches!(made, Err(AccountError::Password(_))));
+        let changed = gateway.accounts.set_password("ada", password.into()).await;
+        assert!(matches!(changed, Err(AccountError::Password(_))));
+    }
+    assert!(gateway.login("ada", PASSWORD).await.is_ok(), "nothing was changed");
+    assert!(gateway.accounts.create("bob", "12345678".into(), Role::User).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_taken_name_is_refused_and_its_account_stays() {
+    let gateway = gateway().await;
+    let taken = gateway.accounts.create("ada", "another password".into(), Role::Admin).await;
+    assert!(matches!(taken, Err(AccountError::Exists)));
+    assert_eq!(gateway.login("ada", PASSWORD).await.unwrap().role, Role::User);
+}
+
+#[tokio::test]
+async fn a_new_password_replaces_the_old_one() {
+    let gateway = gateway().await;
+    gateway.accounts.set_password("ada", "battery staple".into()).await.unwrap();
+    assert_eq!(gateway.login("ada", PASSWORD).await, Err(LoginError::Refused));
+    assert!(gateway.login("ada", "battery staple").await.is_ok());
+}
+
+#[tokio::test]
+async fn an_unknown_account_can_not_be_changed() {
+    let gateway = gateway().await;
+    let disabled = gateway.accounts.set_disabled("nobody", true).await;
+    assert!(matches!(disabled, Err(AccountError::NoSuchAccount)));
+    let changed = gateway.accounts.set_password("nobody", PASSWORD.into()).await;
+    assert!(matches!(changed, Err(AccountError::NoSuchAccount)));
+}
+
+#[tokio::test]
+async fn the_first_admin_is_made_once_with_a_password_that_is_shown_once() {
+    let gateway = gateway_with(10, 1);
+    let made = gateway.accounts.ensure_admin(None).await.unwrap();
+    let FirstAdmin::Created { password_shown_once: Some(password) } = &made else { panic!("{made:?}") };
+    assert_eq!(password.expose_secret().len(), 24);
+    assert!(!format!("{made:?}").contains(password.expose_secret()), "only who asks for it sees it");
+    assert_eq!(gateway.login("admin", password.expose_secret()).await.unwrap().role, Role::Admin);
+    assert!(matches!(gateway.accounts.ensure_admin(None).await.unwrap(), FirstAdmin::Exists));
+    assert_eq!(gateway.accounts.list().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn no_admin_is_made_beside_other_accounts() {
+    let gateway = gateway().await;
+    gateway.accounts.set_disabled("ada", true).await.unwrap();
+    assert!(matches!(gateway.accounts.ensure_admin(None).await.unwrap(), FirstAdmin::Exists));
+    assert_eq!(gateway.accounts.list().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_first_admins_password_can_come_from_a_file_and_is_then_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("password");
+    for (text, password) in
+        [("correct horse\n", PASSWORD), ("correct horse\r\n", PASSWORD), (" inner  blanks ", " inner  blanks ")]
+    {
+        std::fs::write(&path, text).unwrap();
+        let gateway = gateway_with(10, 1);
+        let made = gateway.accounts.ensure_admin(Some(&path)).await.unwrap();
+        assert!(matches!(made, FirstAdmin::Created { password_shown_once: None }));
+        assert!(gateway.login("admin", password).await.is_ok(), "{text:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_its_password_file_or_with_a_short_password_no_admin_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("password");
+    let gateway = gateway_with(10, 1);
+    let missing = gateway.accounts.ensure_admin(Some(&path)).await;
+    assert!(matches!(missing, Err(AccountError::PasswordFile { .. })));
+    std::fs::write(&path, "short\n").unwrap();
+    let short = gateway.accounts.ensure_admin(Some(&path)).await;
+    assert!(matches!(short, Err(AccountError::Password(_))));
+    assert!(gateway.accounts.list().await.unwrap().is_empty());
+    let empty_path = gateway.accounts.ensure_admin(Some(Path::new(""))).await.unwrap();
+    assert!(matches!(empty_path, FirstAdmin::Created { password_shown_once: Some(_) }));
+}

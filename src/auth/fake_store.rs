@@ -1,0 +1,123 @@
+//! A store in memory that keeps accounts and nothing else, for tests.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use crate::api::Role;
+use crate::store::{
+    Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome, Store,
+    StoreError,
+};
+
+/// Accounts by name. After [`Store::close`] it is away.
+#[derive(Debug, Default)]
+pub(crate) struct FakeStore {
+    accounts: Mutex<BTreeMap<String, Account>>,
+    away: AtomicBool,
+}
+
+/// An account with an id of its own and a password that fits nothing.
+pub(crate) fn account(username: &str, role: Role) -> Account {
+    Account {
+        subject: Uuid::new_v4().to_string(),
+        username: username.to_owned(),
+        role,
+        password_hash: "$none".to_owned(),
+        disabled: false,
+        created_at_ms: 1,
+    }
+}
+
+impl FakeStore {
+    fn here(&self) -> Result<parking_lot::MutexGuard<'_, BTreeMap<String, Account>>, StoreError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StoreError::Away("closed".to_owned()));
+        }
+        Ok(self.accounts.lock())
+    }
+}
+
+#[async_trait]
+impl Store for FakeStore {
+    fn kind(&self) -> &'static str {
+        "fake"
+    }
+    async fn check(&self) -> Result<(), StoreError> {
+        self.here().map(drop)
+    }
+    async fn create_session(&self, _session: NewSession) -> Result<Created, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn update_session(&self, _id: Uuid, _epoch: u64, _patch: SessionPatch) -> Result<(), StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn session(&self, _id: Uuid) -> Result<Option<SessionRow>, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn list_sessions(&self, _query: ListQuery) -> Result<Page, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn session_by_key(&self, _owner: &str, _key: &str) -> Result<Option<(SessionRow, String)>, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn unfinished_sessions(&self, _node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn append(&self, _id: Uuid, _epoch: u64, _batch: Batch) -> Result<(), StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn end_session(&self, _id: Uuid, _: u64, _batch: Batch, _patch: SessionPatch) -> Result<(), StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn read(&self, _id: Uuid, _after_seq: u64, _max_bytes: usize) -> Result<Vec<Batch>, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn bounds(&self, _id: Uuid) -> Result<LogBounds, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn take_slot(&self, _id: Uuid, _node: &str, _cap: u32, _lease_ms: u64) -> Result<SlotOutcome, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn renew_slots(&self, _node: &str, _lease_ms: u64) -> Result<(), StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn release_slot(&self, _id: Uuid) -> Result<(), StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn release_node_slots(&self, _node: &str) -> Result<u64, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn slots_taken(&self) -> Result<u64, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn create_account(&self, account: Account) -> Result<(), StoreError> {
+        let mut accounts = self.here()?;
+        if accounts.contains_key(&account.username) {
+            return Err(StoreError::Exists);
+        }
+        accounts.insert(account.username.clone(), account);
+        Ok(())
+    }
+    async fn update_account(&self, account: Account) -> Result<(), StoreError> {
+        let mut accounts = self.here()?;
+        let old = accounts.values_mut().find(|one| one.subject == account.subject).ok_or(StoreError::Missing)?;
+        *old = account;
+        Ok(())
+    }
+    async fn account_by_name(&self, username: &str) -> Result<Option<Account>, StoreError> {
+        Ok(self.here()?.get(username).cloned())
+    }
+    async fn account(&self, subject: &str) -> Result<Option<Account>, StoreError> {
+        Ok(self.here()?.values().find(|one| one.subject == subject).cloned())
+    }
+    async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
+        Ok(self.here()?.values().cloned().collect())
+    }
+    async fn close(&self) {
+        self.away.store(true, Ordering::SeqCst);
+    }
+}

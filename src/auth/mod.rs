@@ -1,0 +1,29 @@
+//! Who is calling: the signing secret, access tokens, passwords, accounts, throttling, origins.
+//!
+//! Owns the way from what a caller sends (a password or an `Authorization` header) to an
+//! [`Account`](crate::store::Account) or a [`Principal`](crate::api::Principal).
+//!
+//! Invariants:
+//! - Nothing in here logs or shows a password, a token or the secret.
+//! - All bad tokens look the same to a caller, and so do all refused logins.
+//!
+//! It must not know HTTP routes, sockets or sessions.
+
+pub mod accounts;
+pub mod authenticator;
+pub mod bearer;
+pub mod origin;
+pub mod password;
+pub mod secret;
+pub mod throttle;
+pub mod token;
+
+#[cfg(test)]
+pub(crate) mod fake_store;
+
+pub use accounts::{AccountError, Accounts, FirstAdmin, LoginError, make_password};
+pub use authenticator::{AuthError, Authenticator};
+pub use bearer::BearerError;
+pub use origin::OriginError;
+pub use secret::{SecretError, SigningSecret, load_or_create};
+pub use token::{AccessToken, TokenError, Tokens};
