@@ -1,0 +1,68 @@
+//! The one table that turns what went wrong inside into the errors of the protocol.
+//!
+//! Texts of inner errors pass only where they are written for callers; everything else becomes a plain
+//! sentence, and the cause is logged.
+
+use serde_json::json;
+
+use crate::api::{ErrorKind, RpcError};
+use crate::session::SessionError;
+use crate::session::reader::ReadError;
+use crate::store::StoreError;
+
+/// How long a caller does well to wait for the store, in milliseconds.
+const STORE_RETRY_MS: u64 = 1_000;
+
+impl From<SessionError> for RpcError {
+    fn from(error: SessionError) -> Self {
+        let text = error.to_string();
+        match error {
+            SessionError::NotAllowed(_) => Self::new(ErrorKind::NotAllowed, text),
+            SessionError::InvalidParams(_) => Self::new(ErrorKind::InvalidParams, text),
+            SessionError::Missing(_) => Self::new(ErrorKind::NoSuchSession, text),
+            SessionError::Limit { retry_after_ms, .. } => {
+                Self::new(ErrorKind::SessionLimit, text).retry_after_ms(retry_after_ms)
+            }
+            SessionError::WrongState { state, .. } => {
+                Self::new(ErrorKind::WrongState, text).details(json!({"state": state}))
+            }
+            SessionError::Draining => Self::new(ErrorKind::Draining, text),
+            SessionError::KeyReused => Self::new(ErrorKind::IdempotencyReused, text),
+            SessionError::BeyondHead { head, .. } => {
+                Self::new(ErrorKind::InvalidParams, text).details(json!({"last_seq": head}))
+            }
+            SessionError::Read(error) => error.into(),
+            SessionError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadError> for RpcError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Expired { oldest } => {
+                let text =
+                    format!("the events before {oldest} are no longer kept; attach with `after_seq` {}", oldest - 1);
+                Self::new(ErrorKind::CursorExpired, text).details(json!({"oldest_seq": oldest}))
+            }
+            ReadError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for RpcError {
+    fn from(error: StoreError) -> Self {
+        if error.retryable() {
+            let text = "the store does not answer; try again shortly";
+            return Self::new(ErrorKind::StoreAway, text).retry_after_ms(STORE_RETRY_MS);
+        }
+        tracing::error!(%error, "a call failed in the store");
+        internal()
+    }
+}
+
+/// The gateway's own fault, of which the caller learns nothing more.
+#[must_use]
+pub(super) fn internal() -> RpcError {
+    RpcError::new(ErrorKind::Internal, "the gateway failed at this call; its log tells why")
+}

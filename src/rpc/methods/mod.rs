@@ -1,0 +1,5 @@
+//! One file a resource; each registers its methods.
+
+pub(super) mod events;
+pub(super) mod server;
+pub(super) mod session;

@@ -1,0 +1,52 @@
+//! The methods: envelope, dispatch, the table of errors, one file a resource, and the cc_executor dialect.
+//!
+//! Knows sessions and principals, but no socket: a connection is a [`peer::Peer`], its answers are texts.
+
+pub mod dialect;
+pub mod dispatch;
+pub mod envelope;
+mod error;
+mod methods;
+pub mod peer;
+pub mod register;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use jsonrpsee::Methods;
+use jsonrpsee::core::RegisterMethodError;
+
+use crate::api::server::Limits;
+use crate::session::Sessions;
+use register::Registrar;
+
+/// Everything the methods share.
+#[derive(Debug)]
+pub struct Context {
+    /// The sessions.
+    pub sessions: Arc<Sessions>,
+    /// This node's id.
+    pub node: String,
+    /// The store's name.
+    pub store: &'static str,
+    /// What a client must keep to.
+    pub limits: Limits,
+    /// When this gateway started.
+    pub started: Instant,
+    /// Open WebSocket connections; counted by the upgrade, shown by `server.info`.
+    pub connections: Arc<AtomicU64>,
+}
+
+/// The whole method table, ready for dispatch.
+///
+/// # Errors
+/// When a method is registered twice: a bug, found at start.
+pub fn methods(context: Context) -> Result<Methods, RegisterMethodError> {
+    let mut registrar = Registrar::new(context);
+    methods::session::register(&mut registrar)?;
+    methods::events::register(&mut registrar)?;
+    methods::server::register(&mut registrar)?;
+    dialect::register(&mut registrar)?;
+    Ok(registrar.finish())
+}
