@@ -1,0 +1,303 @@
+//! The reading side of one connection, and the connection as a whole: its tasks, its clocks, its end.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::{Stream, StreamExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_util::task::TaskTracker;
+
+use super::close::Close;
+use super::handshake::socket;
+use super::limiter::{Limiter, Verdict};
+use super::outbox::{Outbox, Outgoing};
+use super::progress::{Counted, Progress};
+use super::registry::Entered;
+use crate::api::event::EndReason;
+use crate::api::server::Connected;
+use crate::api::{ErrorKind, Order, PROTOCOL_VERSION, RpcError};
+use crate::config::settings::WebSocketSettings;
+use crate::rpc::dispatch::{Dispatcher, Reply, order};
+use crate::rpc::envelope::{Message as Rpc, error_answer, notification, parse};
+use crate::rpc::peer::Peer;
+use crate::session::{Command, Sessions};
+use crate::telemetry::{metrics, tasks};
+
+/// Messages that must keep their order and may wait to be carried out.
+const ORDERED_QUEUE: usize = 16;
+/// How long a peer may take to echo a close frame.
+const CLOSE_ECHO: Duration = Duration::from_secs(3);
+
+/// What a connection needs of the rest of the house.
+pub(super) struct Connection {
+    pub peer: Arc<Peer>,
+    pub dispatcher: Arc<Dispatcher>,
+    pub sessions: Arc<Sessions>,
+    pub settings: Arc<WebSocketSettings>,
+    pub entered: Entered,
+    pub outbox: (mpsc::Sender<Outgoing>, mpsc::Receiver<Outgoing>),
+    pub close: (watch::Sender<Option<Close>>, watch::Receiver<Option<Close>>),
+}
+
+impl Connection {
+    /// Runs the connection to its end.
+    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let (stream, progress) = Counted::new(stream);
+        let settings = &self.settings;
+        let socket = socket(stream, settings.max_message_bytes).await;
+        let (sink, mut frames) = socket.split();
+        let (outgoing, queue) = self.outbox;
+        let (close, closing) = self.close;
+        let outbox = Outbox::new(
+            sink,
+            queue,
+            close.clone(),
+            Arc::clone(&self.peer),
+            progress.written.clone(),
+            Arc::clone(settings),
+        );
+        drop(outgoing.try_send(Outgoing::Notice(connected(&self.peer))));
+        let writer = tasks::spawn("ws-outbox", outbox.run());
+        let calls = Calls::new(&self.peer, &self.dispatcher, outgoing, settings.max_calls_in_flight);
+        let reader = Reader { settings: Arc::clone(settings), peer: Arc::clone(&self.peer), calls, progress };
+        let closed = read(reader, &mut frames, &close, closing).await;
+        let sink = writer.await.ok().flatten();
+        let reason = close.borrow().unwrap_or(closed.reason);
+        metrics::socket_closed(reason.word());
+        tracing::info!(connection = %self.peer.id, reason = reason.word(), "connection closed");
+        drop(self.entered);
+        if let Some(Ok(mut socket)) = sink.map(|sink| frames.reunite(sink))
+            && matches!(reason, Close::Protocol | Close::NotUtf8 | Close::TooBig)
+        {
+            hear_out(socket.get_mut()).await;
+        }
+        // Calls under way are never cut off: a session half started would be nobody's.
+        closed.calls.wait().await;
+        for session in self.peer.take_stops() {
+            let stop = Command::Stop(EndReason::Cancelled);
+            // One that has ended by itself needs no stop.
+            drop(self.sessions.ask(&self.peer.principal, session, stop).await);
+        }
+    }
+}
+
+/// How the reading side came to its end.
+struct Closed {
+    reason: Close,
+    calls: TaskTracker,
+}
+
+/// Reads and drops what a peer still sends whose frames can't be read any more, until it closes. To close
+/// the socket with unread bytes in it would be a reset, which destroys the close frame on its way.
+async fn hear_out<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    let mut waste = [0; 4_096];
+    let heard = async {
+        stream.shutdown().await?;
+        while stream.read(&mut waste).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    drop(timeout(CLOSE_ECHO, heard).await);
+}
+
+struct Reader {
+    settings: Arc<WebSocketSettings>,
+    peer: Arc<Peer>,
+    calls: Calls,
+    progress: Progress,
+}
+
+async fn read<S>(
+    reader: Reader,
+    frames: &mut S,
+    close: &watch::Sender<Option<Close>>,
+    mut closing: watch::Receiver<Option<Close>>,
+) -> Closed
+where
+    S: Stream<Item = Result<Message, Error>> + Unpin,
+{
+    let calls = reader.calls.tracker.clone();
+    let reason = reader.take_frames(frames, &mut closing).await;
+    // The writer sends the frame.
+    let reason = reason.ask(close);
+    if reason != Close::Gone {
+        // The closing handshake: read until the peer echoes, goes, or takes too long.
+        let deadline = Instant::now() + CLOSE_ECHO;
+        while let Ok(Some(Ok(_))) = timeout_at(deadline, frames.next()).await {}
+    }
+    calls.close();
+    Closed { reason, calls }
+}
+
+impl Reader {
+    async fn take_frames<S>(self, frames: &mut S, closing: &mut watch::Receiver<Option<Close>>) -> Close
+    where
+        S: Stream<Item = Result<Message, Error>> + Unpin,
+    {
+        let silence = self.settings.ping_interval_seconds.duration() * 2;
+        let token_ends = token_end(self.peer.principal.expires_at);
+        let mut limiter = Limiter::new(self.settings.max_messages_per_second, std::time::Instant::now());
+        let (mut heard, mut signs) = (Instant::now(), 0);
+        loop {
+            let frame = tokio::select! {
+                frame = frames.next() => frame,
+                reason = asked(closing) => return reason,
+                () = sleep_until(heard + silence) => {
+                    if self.signs_of_life() == signs {
+                        return Close::Gone;
+                    }
+                    (heard, signs) = (Instant::now(), self.signs_of_life());
+                    continue;
+                }
+                () = sleep_until(token_ends) => return Close::TokenEnded,
+            };
+            (heard, signs) = (Instant::now(), self.signs_of_life());
+            match frame {
+                None => return Close::Gone,
+                Some(Err(error)) => return Close::of_read_error(&error),
+                Some(Ok(Message::Close(_))) => return Close::Done,
+                Some(Ok(Message::Binary(_))) => return Close::Binary,
+                Some(Ok(Message::Text(text))) => {
+                    let message = parse(&text, self.settings.max_batch_calls);
+                    let taken = match limiter.take(heard.into_std()) {
+                        Verdict::Pass => self.calls.start(message, closing).await,
+                        Verdict::Refuse { retry_after } => self.calls.refuse(&message, retry_after).await,
+                        Verdict::Close => return Close::TooManyMessages,
+                    };
+                    if !taken {
+                        return closing.borrow().unwrap_or(Close::Gone);
+                    }
+                }
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            }
+        }
+    }
+}
+
+impl Reader {
+    /// Grows while the peer lives, also when no whole message comes: a long one may be on its way, and a slow
+    /// reader's pong waits behind all that it has not read yet.
+    fn signs_of_life(&self) -> u64 {
+        self.progress.read.count() + self.progress.unblocked.count()
+    }
+}
+
+/// The calls of one connection: how many at once, and which keep their order.
+struct Calls {
+    peer: Arc<Peer>,
+    dispatcher: Arc<Dispatcher>,
+    outgoing: mpsc::Sender<Outgoing>,
+    /// One permit a message under way; without one the socket is not read.
+    permits: Arc<Semaphore>,
+    ordered: mpsc::Sender<(Rpc, tokio::sync::OwnedSemaphorePermit)>,
+    tracker: TaskTracker,
+}
+
+impl Calls {
+    fn new(
+        peer: &Arc<Peer>,
+        dispatcher: &Arc<Dispatcher>,
+        outgoing: mpsc::Sender<Outgoing>,
+        max_in_flight: usize,
+    ) -> Self {
+        let (ordered, mut queue) = mpsc::channel::<(Rpc, tokio::sync::OwnedSemaphorePermit)>(ORDERED_QUEUE);
+        let tracker = TaskTracker::new();
+        let (of, by, to) = (Arc::clone(peer), Arc::clone(dispatcher), outgoing.clone());
+        tasks::spawn(
+            "ws-ordered-calls",
+            tracker.track_future(async move {
+                while let Some((message, permit)) = queue.recv().await {
+                    answer(by.dispatch(message, &of).await, &to).await;
+                    drop(permit);
+                }
+            }),
+        );
+        Self {
+            peer: Arc::clone(peer),
+            dispatcher: Arc::clone(dispatcher),
+            outgoing,
+            permits: Arc::new(Semaphore::new(max_in_flight)),
+            ordered,
+            tracker,
+        }
+    }
+
+    /// Starts a message's calls. `false` if the connection ends meanwhile.
+    async fn start(&self, message: Rpc, closing: &mut watch::Receiver<Option<Close>>) -> bool {
+        let permit = tokio::select! {
+            permit = Arc::clone(&self.permits).acquire_owned() => permit,
+            _ = asked(closing) => return false,
+        };
+        let Ok(permit) = permit else { return false };
+        if order(&message) == Order::Ordered {
+            return self.ordered.send((message, permit)).await.is_ok();
+        }
+        let (peer, dispatcher) = (Arc::clone(&self.peer), Arc::clone(&self.dispatcher));
+        let outgoing = self.outgoing.clone();
+        tasks::spawn(
+            "ws-call",
+            self.tracker.track_future(async move {
+                answer(dispatcher.dispatch(message, &peer).await, &outgoing).await;
+                drop(permit);
+            }),
+        );
+        true
+    }
+
+    /// Answers a message's calls with an error without carrying them out.
+    async fn refuse(&self, message: &Rpc, retry_after: Duration) -> bool {
+        let milliseconds = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
+        let error = RpcError::new(ErrorKind::TooManyRequests, "too many messages on this connection; wait")
+            .retry_after_ms(milliseconds);
+        metrics::rpc_call("unknown", error.kind().map_or("internal", ErrorKind::as_str), Duration::ZERO);
+        let one = |part: &Result<_, _>| match part {
+            Ok(crate::rpc::envelope::Call { id: None, .. }) => None,
+            Ok(call) => Some(error_answer(call.id.as_deref(), &error)),
+            Err(refusal) => {
+                let refusal: &crate::rpc::envelope::Refusal = refusal;
+                Some(error_answer(refusal.id.as_deref(), &error))
+            }
+        };
+        let text = match message {
+            Rpc::Single(part) => one(part),
+            Rpc::Batch(parts) => {
+                let answers: Vec<_> = parts.iter().filter_map(one).collect();
+                (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
+            }
+        };
+        match text {
+            Some(text) => self.outgoing.send(Outgoing::Notice(text)).await.is_ok(),
+            None => true,
+        }
+    }
+}
+
+async fn answer(reply: Reply, outgoing: &mpsc::Sender<Outgoing>) {
+    if reply.text.is_some() || !reply.attachments.is_empty() {
+        // The writer may have gone; then nobody waits for the answer.
+        drop(outgoing.send(Outgoing::Reply(reply)).await);
+    }
+}
+
+fn connected(peer: &Peer) -> String {
+    let params = Connected {
+        session_id: peer.id,
+        version: PROTOCOL_VERSION.to_owned(),
+        capabilities: ["execute", "control", "stream", "sessions", "attach"].map(str::to_owned).to_vec(),
+    };
+    notification("connected", &params)
+}
+
+/// Waits until somebody asks for the connection's end.
+async fn asked(closing: &mut watch::Receiver<Option<Close>>) -> Close {
+    closing.wait_for(Option::is_some).await.ok().and_then(|reason| *reason).unwrap_or(Close::Gone)
+}
+
+/// When the token ends, on the clock of timers.
+fn token_end(expires_at: u64) -> Instant {
+    let left = (UNIX_EPOCH + Duration::from_secs(expires_at)).duration_since(SystemTime::now()).unwrap_or_default();
+    // A timer can't be set for ever; a year is longer than any connection.
+    Instant::now() + left.min(Duration::from_secs(365 * 24 * 3_600))
+}

@@ -1,0 +1,308 @@
+//! The writing side of one connection: answers and notices from a bounded queue, events pulled by cursor.
+//!
+//! Feeds while more is ready, then flushes once. Nothing is ever dropped and nothing grows: a client that
+//! reads slowly makes this task wait, and the events stay in the log. A client that takes no byte at all for
+//! too long ends the connection.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{Sink, SinkExt};
+use metrics::Counter;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+use super::close::Close;
+use super::progress::Bytes;
+use crate::api::dialect::Ping;
+use crate::config::settings::WebSocketSettings;
+use crate::rpc::dispatch::Reply;
+use crate::rpc::envelope::notification;
+use crate::rpc::peer::{Attachment, Peer};
+use crate::session::log::Frame;
+use crate::session::reader::ReadError;
+use crate::telemetry::metrics::events_sent;
+use crate::telemetry::time::now_ms;
+
+/// How much of one attachment is sent before the others have their turn.
+const TURN_FRAMES: usize = 256;
+const TURN_BYTES: usize = 256 * 1024;
+/// How often a blocked write is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
+/// How long a last frame may take.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+/// How often a failing store is tried again before the client is asked to come back later.
+const STORE_TRIES: u32 = 10;
+const STORE_WAIT: Duration = Duration::from_millis(200);
+
+/// What the other tasks hand over to be sent.
+#[derive(Debug)]
+pub(super) enum Outgoing {
+    /// An answer, and the readers to serve after it.
+    Reply(Reply),
+    /// A notification.
+    Notice(String),
+}
+
+/// The writing side.
+pub(super) struct Outbox<S> {
+    pub sink: S,
+    pub queue: mpsc::Receiver<Outgoing>,
+    pub close: watch::Receiver<Option<Close>>,
+    /// Tells the reading side that this one has come to its end, and why.
+    closer: watch::Sender<Option<Close>>,
+    pub peer: Arc<Peer>,
+    pub written: Bytes,
+    pub settings: Arc<WebSocketSettings>,
+    attachments: Vec<Attachment>,
+    wake: Arc<Notify>,
+    sent: Counter,
+    frames: Vec<Frame>,
+}
+
+impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
+    pub(super) fn new(
+        sink: S,
+        queue: mpsc::Receiver<Outgoing>,
+        closer: watch::Sender<Option<Close>>,
+        peer: Arc<Peer>,
+        written: Bytes,
+        settings: Arc<WebSocketSettings>,
+    ) -> Self {
+        Self {
+            sink,
+            queue,
+            close: closer.subscribe(),
+            closer,
+            peer,
+            written,
+            settings,
+            attachments: Vec::new(),
+            wake: Arc::new(Notify::new()),
+            sent: events_sent(),
+            frames: Vec::new(),
+        }
+    }
+
+    /// Writes until the connection ends, closes it and gives the sink back. Why it ended is in the watch of
+    /// the close by then.
+    pub(super) async fn run(mut self) -> S {
+        let (found, between_messages) = match self.serve().await {
+            Ok(reason) => (reason, true),
+            // In the middle of a write: nothing more may follow it.
+            Err(reason) => (reason, false),
+        };
+        let reason = found.ask(&self.closer);
+        if matches!(reason, Close::SlowReader { .. }) {
+            tracing::warn!(connection = %self.peer.id, "a client does not read; its connection is closed");
+        }
+        if between_messages && matches!(reason, Close::Restart | Close::GoingAway) {
+            // The sessions have ended: their last events are there to be read, and belong to the goodbye.
+            drop(tokio::time::timeout(CLOSE_WAIT, self.last_words()).await);
+        }
+        if let Some(frame) = reason.frame() {
+            // A peer that does not take it is dropped without it.
+            drop(tokio::time::timeout(CLOSE_WAIT, self.sink.send(Message::Close(Some(frame)))).await);
+        }
+        self.sink
+    }
+
+    async fn serve(&mut self) -> Result<Close, Close> {
+        let mut ping = interval(self.settings.ping_interval_seconds.duration());
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ping.tick().await;
+        let mut fed = false;
+        loop {
+            if let Some(reason) = *self.close.borrow_and_update() {
+                return Ok(reason);
+            }
+            fed |= self.drain_queue().await?;
+            fed |= self.serve_attachments().await?;
+            if std::mem::take(&mut fed) {
+                self.flush().await?;
+            }
+            if self.attachments.iter().any(|attachment| attachment.reader.may_have_more()) {
+                continue;
+            }
+            tokio::select! {
+                _ = self.close.changed() => {}
+                () = self.wake.notified() => {}
+                outgoing = self.queue.recv() => match outgoing {
+                    Some(outgoing) => {
+                        self.take(outgoing).await?;
+                        fed = true;
+                    }
+                    None => return Ok(Close::Gone),
+                },
+                _ = ping.tick() => {
+                    self.feed(Message::Ping(Default::default())).await?;
+                    if self.peer.speaks_dialect() {
+                        let timestamp = Duration::from_millis(now_ms()).as_secs_f64();
+                        self.feed_text(notification("ping", &Ping { timestamp })).await?;
+                    }
+                    fed = true;
+                }
+            }
+        }
+    }
+
+    /// Sends what is there now.
+    async fn last_words(&mut self) -> Result<(), Close> {
+        while self.drain_queue().await? | self.serve_attachments().await? {}
+        self.flush().await
+    }
+
+    async fn drain_queue(&mut self) -> Result<bool, Close> {
+        let mut fed = false;
+        while let Ok(outgoing) = self.queue.try_recv() {
+            self.take(outgoing).await?;
+            fed = true;
+        }
+        Ok(fed)
+    }
+
+    async fn take(&mut self, outgoing: Outgoing) -> Result<(), Close> {
+        match outgoing {
+            Outgoing::Notice(text) => self.feed_text(text).await,
+            Outgoing::Reply(reply) => {
+                if let Some(text) = reply.text {
+                    self.feed_text(text).await?;
+                }
+                for mut attachment in reply.attachments {
+                    attachment.reader.wake_by(&self.wake);
+                    self.attachments.push(attachment);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives each attachment its turn. `true` if anything was fed.
+    async fn serve_attachments(&mut self) -> Result<bool, Close> {
+        let mut fed = false;
+        let mut at = 0;
+        while at < self.attachments.len() {
+            fed |= self.serve_one(at).await?;
+            let Some(attachment) = self.attachments.get(at) else { break };
+            if attachment.reader.has_ended() || attachment.attached.is_gone() {
+                let attachment = self.attachments.swap_remove(at);
+                self.peer.done(attachment.reader.session(), &attachment.attached);
+            } else {
+                at += 1;
+            }
+        }
+        Ok(fed)
+    }
+
+    async fn serve_one(&mut self, at: usize) -> Result<bool, Close> {
+        let mut frames = std::mem::take(&mut self.frames);
+        frames.clear();
+        let Some(attachment) = self.attachments.get_mut(at) else { return Ok(false) };
+        if !attachment.reader.may_have_more() {
+            self.frames = frames;
+            return Ok(false);
+        }
+        let mut tries = 0;
+        while let Err(error) = attachment.reader.read(TURN_FRAMES, TURN_BYTES, &mut frames).await {
+            match error {
+                ReadError::Store(error) if error.retryable() && tries < STORE_TRIES => {
+                    tries += 1;
+                    tokio::time::sleep(STORE_WAIT).await;
+                }
+                ReadError::Store(error) if error.retryable() => return Err(Close::TryLater),
+                ReadError::Expired { .. } | ReadError::Store(_) => {
+                    let session_id = attachment.reader.session();
+                    tracing::error!(%session_id, %error, "a session's log can't be read");
+                    return Err(Close::Internal);
+                }
+            }
+        }
+        // Detached while the store was read: nothing of this may be sent any more.
+        let Some(last) = frames.last().filter(|frame| attachment.attached.advance(frame.seq)) else {
+            self.frames = frames;
+            return Ok(false);
+        };
+        debug_assert!(last.seq > 0);
+        self.sent.increment(frames.len() as u64);
+        let mut translator = attachment.translator.take();
+        let attached = Arc::clone(&attachment.attached);
+        for frame in frames.drain(..) {
+            let seq = frame.seq;
+            match &mut translator {
+                None => self.feed(Message::Text(text(frame.text)?)).await?,
+                Some(translator) => {
+                    for text in translator.translate(&frame, &attached) {
+                        self.feed_text(text).await?;
+                    }
+                }
+            }
+            if let Some(attachment) = self.attachments.get_mut(at) {
+                attachment.sent = seq;
+            }
+        }
+        if let Some(attachment) = self.attachments.get_mut(at) {
+            attachment.translator = translator;
+        }
+        self.frames = frames;
+        Ok(true)
+    }
+
+    async fn feed_text(&mut self, text: String) -> Result<(), Close> {
+        self.feed(Message::Text(text.into())).await
+    }
+
+    async fn feed(&mut self, message: Message) -> Result<(), Close> {
+        let Self { sink, written, settings, close, attachments, .. } = self;
+        guarded(sink.feed(message), written, settings, close, attachments).await
+    }
+
+    async fn flush(&mut self) -> Result<(), Close> {
+        let Self { sink, written, settings, close, attachments, .. } = self;
+        guarded(sink.flush(), written, settings, close, attachments).await
+    }
+}
+
+/// A write that ends when the peer takes no byte for too long, or when the connection is to be closed.
+async fn guarded(
+    write: impl Future<Output = Result<(), Error>>,
+    written: &Bytes,
+    settings: &WebSocketSettings,
+    close: &mut watch::Receiver<Option<Close>>,
+    attachments: &[Attachment],
+) -> Result<(), Close> {
+    let mut write = std::pin::pin!(write);
+    // Most writes are done at once; only a blocked one is watched.
+    if let Some(outcome) = futures_util::FutureExt::now_or_never(write.as_mut()) {
+        return outcome.map_err(|_| Close::Gone);
+    }
+    let limit = settings.slow_reader_timeout_seconds.duration();
+    let mut watch = interval(WATCH_INTERVAL.min(limit));
+    let (mut seen, mut since) = (written.count(), Instant::now());
+    loop {
+        tokio::select! {
+            outcome = write.as_mut() => return outcome.map_err(|_| Close::Gone),
+            _ = close.changed() => {
+                if let Some(reason) = *close.borrow() {
+                    return Err(reason);
+                }
+            }
+            _ = watch.tick() => {
+                let now = written.count();
+                if now != seen {
+                    (seen, since) = (now, Instant::now());
+                } else if since.elapsed() >= limit {
+                    let last_seq = attachments.iter().map(|attachment| attachment.sent).min();
+                    return Err(Close::SlowReader { last_seq });
+                }
+            }
+        }
+    }
+}
+
+/// A frame's text as a message. The bytes were UTF-8 when they were encoded; if the store gave back
+/// something else, the connection ends rather than send it.
+fn text(bytes: bytes::Bytes) -> Result<Utf8Bytes, Close> {
+    Utf8Bytes::try_from(bytes).map_err(|_| Close::Internal)
+}
