@@ -1,0 +1,63 @@
+//! The table that translates errors of the house into problems. The only place that does.
+//!
+//! Nothing is logged here: each error was logged where it arose. What is inside of it stays inside.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::problem::HttpProblem;
+use crate::auth::LoginError;
+use crate::store::StoreError;
+
+/// What is away now is worth another try after so long.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl From<LoginError> for HttpProblem {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Refused => {
+                Self::new(StatusCode::UNAUTHORIZED, "login_refused", "The name or the password is wrong")
+            }
+            LoginError::Throttled { retry_after } => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "throttled", "Too many failed logins")
+                    .detail("Wait as long as the header Retry-After says, then try again.")
+                    .retry_after(retry_after)
+            }
+            LoginError::Store(error) => error.into(),
+            LoginError::Password(_) => Self::of(StatusCode::SERVICE_UNAVAILABLE).retry_after(PAUSE),
+        }
+    }
+}
+
+impl From<StoreError> for HttpProblem {
+    fn from(error: StoreError) -> Self {
+        if error.retryable() {
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_away", "The store does not answer")
+                .detail("Try again later.")
+                .retry_after(PAUSE)
+        } else {
+            Self::of(StatusCode::INTERNAL_SERVER_ERROR)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_login_error_has_its_status() {
+        let status = |error: LoginError| HttpProblem::from(error).status().as_u16();
+        assert_eq!(status(LoginError::Refused), 401);
+        assert_eq!(status(LoginError::Throttled { retry_after: Duration::from_secs(7) }), 429);
+        assert_eq!(status(LoginError::Store(StoreError::Away("x".to_owned()))), 503);
+        assert_eq!(status(LoginError::Store(StoreError::Damaged("x".to_owned()))), 500);
+    }
+
+    #[test]
+    fn b8_what_the_store_says_stays_inside() {
+        let told = format!("{:?}", HttpProblem::from(StoreError::Away("/var/lib/gateway.db is locked".to_owned())));
+        assert!(!told.contains("gateway.db"), "{told}");
+    }
+}

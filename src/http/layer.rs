@@ -1,0 +1,75 @@
+//! What surrounds every request: the body's limit, the clock, panics, problems, security headers, counting.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue};
+use http::header::{REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, StatusCode};
+use tokio::time::timeout;
+
+use super::body::too_large;
+use super::problem::{HttpProblem, translate};
+use super::state::RequestLimits;
+use crate::api::route::{ROUTES, WS_PATHS};
+use crate::telemetry::metrics;
+
+/// On every answer. Nothing here is a page, and nothing here is worth keeping in a cache.
+const SECURITY: [(HeaderName, HeaderValue); 4] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+/// Puts the layer around every route that `router` has now, and around its fallback.
+pub(super) fn around_all(router: Router, limits: RequestLimits) -> Router {
+    router.layer(from_fn_with_state(limits, around))
+}
+
+async fn around(State(limits): State<RequestLimits>, request: Request, next: Next) -> Response {
+    let route = route_name(&request);
+    let mut response = if announces_more_than(request.headers(), limits.body_bytes) {
+        too_large(limits).into_response()
+    } else {
+        // A handler keeps nothing that a panic could leave half-changed: its state is shared facts.
+        let handled = AssertUnwindSafe(timeout(limits.request_timeout, next.run(request))).catch_unwind();
+        match handled.await {
+            Ok(Ok(response)) => translate(response),
+            Ok(Err(_)) => {
+                tracing::warn!(route, "a request was not answered in time");
+                HttpProblem::of(StatusCode::SERVICE_UNAVAILABLE).into_response()
+            }
+            Err(_) => {
+                metrics::task_panicked("http.request");
+                tracing::error!(route, "a request handler panicked; this is a bug");
+                HttpProblem::of(StatusCode::INTERNAL_SERVER_ERROR).into_response()
+            }
+        }
+    };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        for (name, value) in SECURITY {
+            response.headers_mut().entry(name).or_insert(value);
+        }
+    }
+    metrics::http_request(route, response.status().as_u16());
+    response
+}
+
+/// The route's path as the tables have it, so that no caller can make a metric's label.
+fn route_name(request: &Request) -> &'static str {
+    let Some(matched) = request.extensions().get::<MatchedPath>() else { return "unknown" };
+    let known = ROUTES.iter().map(|route| route.path).chain(WS_PATHS).find(|path| *path == matched.as_str());
+    known.unwrap_or("unknown")
+}
+
+/// A length that is announced is refused before a byte of the body is read. (hyper has refused lengths that
+/// are no numbers or contradict each other.)
+fn announces_more_than(headers: &HeaderMap, limit: usize) -> bool {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    announced.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > limit))
+}

@@ -1,0 +1,25 @@
+//! The HTTP side: the accept loop with its deadlines, the layer around every request, and the routes.
+//!
+//! [`accept`] serves both listeners, HTTP and WebSocket. [`routes`] makes their routers: every route is a
+//! row of [`crate::api::route::ROUTES`], every error is a [`problem`]. What the routes need of the rest of
+//! the house they reach through [`state`]; this module must not know sessions, processes or frames.
+
+pub mod accept;
+mod auth_status;
+mod body;
+pub mod connection;
+mod documents;
+mod error;
+mod health;
+mod layer;
+mod login;
+pub mod problem;
+pub mod routes;
+pub mod state;
+#[cfg(test)]
+mod testing;
+
+pub use accept::{AcceptLimits, serve};
+pub use connection::{ConnectionPermit, Connections, PeerAddr};
+pub use problem::HttpProblem;
+pub use state::{GatewayFacts, HttpState};
