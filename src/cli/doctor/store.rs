@@ -1,0 +1,100 @@
+//! The store: does it open and take a write?
+
+use std::path::Path;
+
+use super::report::Check;
+use crate::config::{Settings, paths};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
+
+const NAME: &str = "store";
+
+/// Opens the store and writes to it, unless a gateway has it open. One that is not there yet is not made.
+pub(super) async fn store(settings: &Settings, served: bool) -> Check {
+    let Some(file) = paths::store_file(settings) else {
+        return Check::fail(
+            NAME,
+            "the settings name no store that this version knows",
+            "set store_url to sqlite:<file>",
+        );
+    };
+    let shown = file.display();
+    if !file.exists() {
+        return missing(&file, &settings.data.data_dir);
+    }
+    let opened = match SqliteStore::open(&file, settings.data.sqlite_synchronous) {
+        Ok(store) => {
+            let written = store.check().await;
+            store.close().await;
+            written
+        }
+        Err(error) => Err(error),
+    };
+    match opened {
+        Ok(()) => Check::ok(NAME, format!("{shown} opens and takes a write")),
+        Err(StoreError::Away(_)) if served => Check::ok(NAME, format!("{shown} is in use by the gateway that runs")),
+        Err(error @ StoreError::Damaged(_)) => Check::fail(
+            NAME,
+            format!("{shown}: {error}"),
+            "put a copy of it in its place, or move it away to begin anew",
+        ),
+        Err(error) => Check::fail(NAME, format!("{shown}: {error}"), "mend it, or set store_url to another file"),
+    }
+}
+
+fn missing(file: &Path, data_dir: &Path) -> Check {
+    let found = format!("{} will be made at first start", file.display());
+    match file.parent() {
+        // The data directory is made at start and has a check of its own.
+        Some(directory) if directory.is_dir() || directory == data_dir => Check::ok(NAME, found),
+        _ => Check::fail(
+            NAME,
+            format!("the directory of {} does not exist", file.display()),
+            "make it, or set store_url to another file",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::Level;
+    use super::*;
+
+    fn settings(file: &Path) -> Settings {
+        let mut settings = Settings::default();
+        settings.data.store_url = format!("sqlite:{}", file.display());
+        settings.data.data_dir = file.parent().unwrap().to_owned();
+        settings
+    }
+
+    #[tokio::test]
+    async fn a_store_is_tried_and_one_that_is_not_there_is_not_made() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("gateway.db");
+        let settings = settings(&file);
+        let check = store(&settings, false).await;
+        assert!(check.level == Level::Ok && check.found.ends_with("will be made at first start"), "{check:?}");
+        assert!(!file.exists());
+        drop(SqliteStore::open(&file, settings.data.sqlite_synchronous).unwrap());
+        let check = store(&settings, false).await;
+        assert!(check.level == Level::Ok && check.found.ends_with("takes a write"), "{check:?}");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_held_is_well_only_if_a_gateway_serves() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("gateway.db");
+        let settings = settings(&file);
+        let _held = SqliteStore::open(&file, settings.data.sqlite_synchronous).unwrap();
+        assert_eq!(store(&settings, true).await.level, Level::Ok);
+        assert_eq!(store(&settings, false).await.level, Level::Fail);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_store_fails() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("gateway.db");
+        std::fs::write(&file, "not a store at all, only text".repeat(100)).unwrap();
+        assert_eq!(store(&settings(&file), false).await.level, Level::Fail);
+    }
+}

@@ -1,0 +1,114 @@
+//! The command line: one file a subcommand, each with its arguments and a `run`.
+//!
+//! Commands of operators (`serve`, `user`, `healthcheck`, `doctor`, `config`) read the settings and work on
+//! this machine. `protocol` prints a document and needs nothing. Commands of callers (`exec`, `attach`, `sessions`, `login`) talk to a gateway through
+//! [`crate::client`] and know no settings. What people see goes through `output` or `screen`.
+
+pub mod attach;
+pub mod config;
+pub mod doctor;
+pub mod exec;
+pub mod exit;
+pub mod healthcheck;
+pub mod login;
+pub mod protocol;
+pub mod serve;
+pub mod sessions;
+pub mod settings;
+pub mod user;
+
+mod ask;
+mod examples;
+mod gateway;
+mod output;
+mod probe;
+mod saved_token;
+mod screen;
+mod transcript;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::Exit;
+
+use crate::config::Environment;
+use crate::process::sweep::{HELPER_ARGUMENT, helper_main};
+
+const FIRST_STEPS: &str = "\
+First steps:
+  cc-gateway doctor                        is all in place? Claude Code, its login, directories, ports
+  cc-gateway serve --log-format text       run the gateway; the first start shows the password of `admin`
+  cc-gateway login --username admin        in another terminal; then
+  cc-gateway exec \"Say hello\"
+
+Settings come from a TOML file, from CC_GATEWAY_* variables and from flags; `cc-gateway config` shows them.
+`cc-gateway <command> --help` has examples for each command.";
+
+/// Runs Claude Code for programs: JSON-RPC sessions over WebSocket, logged, capped and never lost.
+#[derive(Debug, Parser)]
+#[command(name = "cc-gateway", version, after_help = FIRST_STEPS, max_term_width = 110)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+#[expect(missing_docs, reason = "a subcommand's help is the text of its arguments; one here would hide it")]
+#[expect(clippy::large_enum_variant, reason = "there is one, for the length of the program")]
+pub enum Command {
+    Serve(serve::Args),
+    #[command(after_help = examples::EXEC)]
+    Exec(exec::ExecArgs),
+    #[command(after_help = examples::ATTACH)]
+    Attach(attach::AttachArgs),
+    #[command(after_help = examples::SESSIONS)]
+    Sessions(sessions::SessionsArgs),
+    #[command(after_help = examples::LOGIN)]
+    Login(login::LoginArgs),
+    User(user::Args),
+    Healthcheck(healthcheck::Args),
+    Doctor(doctor::Args),
+    Config(config::Args),
+    Protocol(protocol::Args),
+}
+
+/// The whole program: reads the command line, does what it says, gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    // The sweep's helper runs as the agents' user and needs no command line, settings or runtime.
+    if args.next().is_some_and(|first| first == HELPER_ARGUMENT) {
+        return ExitCode::from(helper_main(args));
+    }
+    let command = Cli::parse().command;
+    match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime.block_on(run(command, &Environment::of_process())),
+        Err(error) => {
+            output::complain(&format!("cc-gateway: the program can't be started: {error}"));
+            Exit::FAILURE.into()
+        }
+    }
+}
+
+/// Does what the command line says.
+pub async fn run(command: Command, env: &Environment) -> ExitCode {
+    match command {
+        Command::Serve(args) => serve::run(&args, env).await.into(),
+        Command::Exec(args) => exec::run(args).await,
+        Command::Attach(args) => attach::run(args).await,
+        Command::Sessions(args) => sessions::run(args).await,
+        Command::Login(args) => login::run(args).await,
+        Command::User(args) => user::run(&args, env).await.into(),
+        Command::Healthcheck(args) => healthcheck::run(&args, env).await.into(),
+        Command::Doctor(args) => doctor::run(&args, env).await.into(),
+        Command::Config(args) => config::run(&args, env).into(),
+        Command::Protocol(args) => protocol::run(&args).into(),
+    }
+}
