@@ -1,0 +1,285 @@
+//! The only place that knows every part: settings → store → sessions → listeners → drain.
+//!
+//! The order of the start is the order of what needs what; the order of the end is its reverse, with the
+//! sessions first: nothing is taken away from under a session that still runs.
+
+mod error;
+mod facts;
+mod node;
+mod signals;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use secrecy::SecretString;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::server::{Draining, Limits};
+use crate::auth::{Accounts, Authenticator, FirstAdmin, Tokens, load_or_create};
+use crate::claude::child_environment;
+use crate::config::settings::Settings;
+use crate::config::{Environment, data_dir, paths};
+use crate::http::state::RequestLimits;
+use crate::http::{AcceptLimits, Connections as Places, HttpState, routes};
+use crate::process::{RunAs, Spawner};
+use crate::rpc::dispatch::Dispatcher;
+use crate::rpc::envelope::notification;
+use crate::session::admission::Admission;
+use crate::session::launch::Launcher;
+use crate::session::policy::Policy;
+use crate::session::workspace::Workspaces;
+use crate::session::{Sessions, recovery};
+use crate::store::metered::Metered;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{ListQuery, SharedStore};
+use crate::telemetry::time::{now_ms, rfc3339_ms};
+use crate::telemetry::{metrics, tasks};
+use crate::ws::{Close, Connections, WsState};
+use crate::{http, rpc, ws};
+
+pub use error::AppError;
+use facts::Facts;
+
+/// Connections that may wait to be accepted, as far as the kernel allows it (`somaxconn`): a burst of clients
+/// that come back at once must not be left waiting for a second try.
+const LISTEN_QUEUE: u32 = 4_096;
+/// How long closed connections may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// What a gateway that has just begun to listen tells.
+#[derive(Debug)]
+pub struct Ready {
+    /// Where HTTP is served.
+    pub http: SocketAddr,
+    /// Where `WebSocket`s are served.
+    pub ws: SocketAddr,
+    /// The password made for `admin`, at the very first start. To be shown once and nowhere else.
+    pub first_password: Option<SecretString>,
+}
+
+/// A gateway that is built and listens.
+pub struct App {
+    settings: Settings,
+    sessions: Arc<Sessions>,
+    store: SharedStore,
+    connections: Connections,
+    /// Ends the accept loops and the upkeep.
+    stop: CancellationToken,
+    /// Listened to since before the start was told: a signal right after it must not kill.
+    signals: signals::Signals,
+    /// Connections that were not upgraded.
+    http_tracker: TaskTracker,
+    /// Upgraded ones.
+    ws_tracker: TaskTracker,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("App")
+    }
+}
+
+impl App {
+    /// Builds every part and begins to listen.
+    ///
+    /// # Errors
+    /// What is missing or wrong, for the operator.
+    pub async fn start(settings: Settings, env: &Environment) -> Result<(Self, Ready), AppError> {
+        let signals = signals::Signals::listen();
+        let prometheus = metrics::install().map_err(AppError::Metrics)?;
+        metrics::slots_max(settings.sessions.max_sessions);
+        data_dir::prepare(&settings.data.data_dir)?;
+        let node = node::id(&settings.data.data_dir)?;
+        let store = open_store(&settings)?;
+        let secret = load_or_create(&settings.auth, &paths::default_secret_file(&settings))?;
+        let tokens = Arc::new(Tokens::new(&settings.auth, secret));
+        let accounts = Arc::new(Accounts::new(Arc::clone(&store), &settings.auth));
+        let first_password = match accounts.ensure_admin(Some(&settings.auth.admin_password_file)).await? {
+            FirstAdmin::Created { password_shown_once } => password_shown_once,
+            FirstAdmin::Exists => None,
+        };
+        let agent = &settings.agent;
+        let user = agent.agent_user.as_deref().map(RunAs::lookup).transpose()?;
+        let inherited = env.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let named = user.as_ref().map(|user| (user.name.as_str(), user.home.as_path()));
+        let agent_env = child_environment(inherited, agent, named);
+        let spawner = Spawner::start().map_err(AppError::Spawner)?;
+        let lost = recovery::recover(&store, &node, user.as_ref()).await?;
+        if lost > 0 {
+            tracing::warn!(lost, "sessions of the gateway's last run were ended as lost");
+        }
+        warn_of_shared_uid(&settings);
+        let session_settings = Arc::new(settings.sessions.clone());
+        let launcher =
+            Arc::new(Launcher::new(spawner, agent_env.clone(), user.clone(), &node, Arc::clone(&session_settings)));
+        let roots = &settings.workspaces;
+        let workspaces = Workspaces::prepare(&roots.workspace_roots, &roots.trusted_workspace_roots, user)
+            .map_err(AppError::Workspaces)?;
+        let newest = store.list_sessions(ListQuery { limit: 1, ..ListQuery::default() }).await?;
+        let first_principal = newest.rows.into_iter().next().map(|row| row.owner);
+        let policy = Policy::new(agent.clone(), settings.sessions.clone(), workspaces, first_principal);
+        let admission = Admission::new(Arc::clone(&store), &node, &settings.sessions);
+        let stop = CancellationToken::new();
+        admission.keep_leases(stop.clone());
+        let sessions =
+            Sessions::new(&node, Arc::clone(&store), policy, admission, Arc::clone(&launcher), session_settings);
+
+        let started = Instant::now();
+        let authenticator =
+            Arc::new(Authenticator::new(Arc::clone(&tokens), Arc::clone(&store), settings.websocket.query_token));
+        let connections = Connections::default();
+        let http_state = HttpState {
+            accounts,
+            tokens,
+            authenticator: Arc::clone(&authenticator),
+            gateway: Arc::new(Facts {
+                sessions: Arc::clone(&sessions),
+                store: Arc::clone(&store),
+                launcher,
+                agent_program: agent.agent_program.clone(),
+                agent_env,
+                started,
+            }),
+            metrics: prometheus.clone(),
+            limits: RequestLimits::new(&settings.http),
+        };
+        let methods = rpc::methods(rpc::Context {
+            sessions: Arc::clone(&sessions),
+            node: node.clone(),
+            store: store.kind(),
+            limits: limits(&settings),
+            started,
+            connections: connections.count(),
+        })?;
+        let ws_tracker = TaskTracker::new();
+        let ws_state = WsState {
+            authenticator,
+            dispatcher: Arc::new(Dispatcher::new(methods, settings.websocket.max_response_bytes)),
+            sessions: Arc::clone(&sessions),
+            settings: Arc::new(settings.websocket.clone()),
+            connections: connections.clone(),
+            tracker: ws_tracker.clone(),
+        };
+        let http_tracker = TaskTracker::new();
+        let http_listener = listen(settings.http.http_listen)?;
+        let ws_listener = listen(settings.websocket.ws_listen)?;
+        let ready = Ready {
+            http: http_listener.local_addr().map_err(AppError::Listen)?,
+            ws: ws_listener.local_addr().map_err(AppError::Listen)?,
+            first_password,
+        };
+        let accept = AcceptLimits::new(&settings.http);
+        let http_places = Places::new("http", settings.http.max_http_connections);
+        // Room for sockets that are refused with a reason, health probes among them.
+        let ws_places = Places::new("ws", settings.websocket.max_ws_connections.saturating_add(256));
+        let http_routes = routes::router(http_state.clone());
+        let ws_routes = routes::ws_extras(http_state, ws::router(ws_state));
+        for (name, listener, router, places) in [
+            ("http-listener", http_listener, http_routes, http_places),
+            ("ws-listener", ws_listener, ws_routes, ws_places),
+        ] {
+            tasks::spawn(name, http::serve(listener, router, places, accept, stop.clone(), http_tracker.clone()));
+        }
+        keep_metrics(prometheus, stop.clone());
+        tracing::info!(http = %ready.http, ws = %ready.ws, node, store = store.kind(), "listening");
+        Ok((Self { settings, sessions, store, connections, stop, signals, http_tracker, ws_tracker }, ready))
+    }
+
+    /// Serves until a signal, then drains. A second signal shortens the grace to nothing.
+    pub async fn run(self) {
+        let signals = self.signals.clone();
+        signals.first().await;
+        self.shut_down(signals.second()).await;
+    }
+
+    /// Takes no new work, lets running sessions finish within the grace (or until `hurry`), ends the rest,
+    /// says goodbye and closes the store.
+    pub async fn shut_down(self, hurry: impl Future<Output = ()>) {
+        let grace = self.settings.sessions.drain_grace_seconds.duration();
+        let deadline = rfc3339_ms(now_ms() + u64::try_from(grace.as_millis()).unwrap_or(u64::MAX / 2));
+        tracing::info!(deadline, "draining: nothing new is started");
+        self.sessions.begin_drain();
+        self.connections.tell_all(&notification("server.draining", &Draining { deadline }));
+        let goodbye = tokio::select! {
+            () = self.sessions.all_ended() => Close::Restart,
+            () = tokio::time::sleep(grace) => {
+                tracing::warn!("the grace is over: running sessions are ended");
+                Close::Restart
+            }
+            () = hurry => {
+                tracing::warn!("second signal: running sessions are ended at once");
+                Close::GoingAway
+            }
+        };
+        self.sessions.end_all().await;
+        self.connections.close_all(goodbye);
+        self.stop.cancel();
+        self.ws_tracker.close();
+        self.http_tracker.close();
+        let closed = async {
+            self.ws_tracker.wait().await;
+            self.http_tracker.wait().await;
+        };
+        if tokio::time::timeout(GOODBYE, closed).await.is_err() {
+            tracing::warn!("some connections did not end in time");
+        }
+        self.store.close().await;
+        tracing::info!("ended");
+    }
+}
+
+fn open_store(settings: &Settings) -> Result<SharedStore, AppError> {
+    let file = paths::store_file(settings).ok_or(AppError::UnknownStore)?;
+    let store = SqliteStore::open(&file, settings.data.sqlite_synchronous)?;
+    Ok(Metered::new(Arc::new(store)))
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A restart must not wait until the kernel has forgotten the old connections.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(LISTEN_QUEUE)
+    };
+    bound().map_err(|source| AppError::Bind { address, source })
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let ws = &settings.websocket;
+    Limits {
+        max_message_bytes: ws.max_message_bytes,
+        max_response_bytes: ws.max_response_bytes,
+        max_batch_calls: ws.max_batch_calls,
+        max_calls_in_flight: ws.max_calls_in_flight,
+        max_attachments: ws.max_attachments,
+        max_line_bytes: settings.sessions.max_line_bytes,
+    }
+}
+
+/// With one uid an agent can read the gateway's own secret: the operator must know.
+fn warn_of_shared_uid(settings: &Settings) {
+    if settings.agent.agent_user.is_none() {
+        let several = settings.agent.shared_uid_accepted;
+        tracing::warn!(
+            several_principals = several,
+            "agents run as the gateway's own user and can read its files; set `agent_user` to separate them"
+        );
+    }
+}
+
+/// Histograms keep what was recorded until somebody looks; nobody may, so they are drained here.
+fn keep_metrics(prometheus: metrics_exporter_prometheus::PrometheusHandle, stop: CancellationToken) {
+    tasks::spawn("metrics-upkeep", async move {
+        let mut tick = tokio::time::interval(Duration::from_secs(5));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => prometheus.run_upkeep(),
+            }
+        }
+    });
+}

@@ -1,0 +1,63 @@
+//! Why a gateway can't start. Told to the operator, so paths and addresses are named.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::auth::{AccountError, SecretError};
+use crate::config::data_dir::DataDirError;
+use crate::process::UserError;
+use crate::store::StoreError;
+
+/// Why a gateway can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The data directory.
+    #[error(transparent)]
+    DataDirectory(#[from] DataDirError),
+    /// The node's id can't be kept in the data directory.
+    #[error("the node's id can't be kept in {}: {source}", path.display())]
+    NodeId {
+        /// The data directory.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The settings name a store of an unknown kind.
+    #[error("the store must be `sqlite:<file>`")]
+    UnknownStore,
+    /// The store can't be opened or asked.
+    #[error("the store can't be used: {0}")]
+    Store(#[from] StoreError),
+    /// The signing secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The first account.
+    #[error(transparent)]
+    Accounts(#[from] AccountError),
+    /// `agent_user`.
+    #[error("agent_user can't be used: {0}")]
+    AgentUser(#[from] UserError),
+    /// The workspace roots.
+    #[error("{0}")]
+    Workspaces(String),
+    /// The thread that starts agents.
+    #[error("agents can't be started: {0}")]
+    Spawner(std::io::Error),
+    /// A listener's address.
+    #[error("can't listen on {address}: {source}")]
+    Bind {
+        /// Which.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A listener that does not know its own address.
+    #[error("a listener has no address: {0}")]
+    Listen(std::io::Error),
+    /// The metrics recorder.
+    #[error("metrics can't be recorded: {0}")]
+    Metrics(metrics_exporter_prometheus::BuildError),
+    /// A method registered twice: a bug.
+    #[error("the method table is wrong: {0}")]
+    Methods(#[from] jsonrpsee::core::RegisterMethodError),
+}

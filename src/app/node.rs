@@ -1,0 +1,44 @@
+//! The node's id, kept in the gateway's own directory.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use uuid::Uuid;
+
+use super::error::AppError;
+
+/// This node's id: the same for every start on this directory, so that a start knows what its predecessor
+/// left behind.
+///
+/// # Errors
+/// [`AppError::NodeId`].
+pub(super) fn id(directory: &Path) -> Result<String, AppError> {
+    let refuse = |source| AppError::NodeId { path: directory.to_owned(), source };
+    let path = directory.join("node-id");
+    if let Ok(text) = fs::read_to_string(&path)
+        && Uuid::try_parse(text.trim()).is_ok()
+    {
+        return Ok(text.trim().to_owned());
+    }
+    let id = Uuid::new_v4().to_string();
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(refuse)?;
+    file.write_all(id.as_bytes()).and_then(|()| file.sync_all()).map_err(refuse)?;
+    Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_keeps_its_id_and_a_damaged_one_is_made_anew() {
+        let path = tempfile::tempdir().unwrap();
+        let first = id(path.path()).unwrap();
+        assert_eq!(id(path.path()).unwrap(), first);
+        fs::write(path.path().join("node-id"), "garbage").unwrap();
+        assert_ne!(id(path.path()).unwrap(), first);
+    }
+}
