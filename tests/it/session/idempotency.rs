@@ -1,0 +1,68 @@
+//! An idempotency key makes a start that is sent twice one start.
+
+use serde_json::json;
+
+use super::ended;
+use crate::support::Gateway;
+use crate::support::client::session_id;
+
+#[tokio::test]
+async fn the_same_key_gives_the_same_session_also_after_a_restart() {
+    let mut gateway = Gateway::builder().start().await;
+    let mut client = gateway.client().await;
+    let params = json!({"prompt": "say once", "idempotency_key": "key-1", "labels": {"b": "1", "a": "2"}});
+    let session = client.start(params.clone()).await;
+    client.until_ended(session).await;
+    let mut again = gateway.client().await;
+    assert_eq!(again.start(params.clone()).await, session);
+    assert_eq!(ended(&again.until_ended(session).await)["result"], "once", "its events come as for the first");
+    // The order of members means nothing.
+    let text = r#"{"labels":{"a":"2","b":"1"},"idempotency_key":"key-1","prompt":"say once"}"#;
+    let reordered = client.ok("session.start", serde_json::from_str(text).unwrap()).await;
+    assert_eq!(session_id(&reordered), Some(session));
+    assert_eq!(reordered["state"], "ended");
+
+    gateway.restart().await;
+    let mut client = gateway.client().await;
+    assert_eq!(client.start(params.clone()).await, session);
+    let mut other = params.clone();
+    other["prompt"] = json!("say twice");
+    let error = client.error("session.start", other).await;
+    assert_eq!((&error["code"], &error["data"]["kind"]), (&json!(-32011), &json!("idempotency_reused")));
+    let mut fresh = params;
+    fresh["idempotency_key"] = json!("key-2");
+    assert_ne!(client.start(fresh).await, session);
+    assert_eq!(client.error("session.start", json!({"prompt": "say x", "idempotency_key": ""})).await["code"], -32602);
+    let long = "k".repeat(201);
+    assert_eq!(
+        client.error("session.start", json!({"prompt": "say x", "idempotency_key": long})).await["code"],
+        -32602
+    );
+}
+
+#[tokio::test]
+async fn starts_with_one_key_that_come_together_start_one_agent_and_take_one_slot() {
+    let gateway = Gateway::builder().setting("max_sessions", 1).start().await;
+    let (mut one, mut two) = (gateway.client().await, gateway.client().await);
+    let params = json!({"prompt": "touch there; await go; say done", "idempotency_key": "same", "attach": false});
+    let mut asked = Vec::new();
+    for _ in 0..5 {
+        asked.push((
+            one.send_call("session.start", params.clone()).await,
+            two.send_call("session.start", params.clone()).await,
+        ));
+    }
+    let mut sessions = Vec::new();
+    for (first, second) in asked {
+        sessions.push(session_id(&one.answer(first).await.unwrap()).unwrap());
+        sessions.push(session_id(&two.answer(second).await.unwrap()).unwrap());
+    }
+    sessions.dedup();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+    super::until_file(&gateway, sessions[0], "there").await;
+    assert_eq!((gateway.started_agents(), super::slots_taken(&gateway).await), (1, 1));
+    std::fs::write(super::workspace(&gateway, sessions[0]).join("go"), "").unwrap();
+    one.ok("session.attach", json!({"session_id": sessions[0]})).await;
+    one.until_ended(sessions[0]).await;
+    assert_eq!(super::slots_taken(&gateway).await, 0);
+}

@@ -1,0 +1,53 @@
+//! Sessions of the scripted agent: their events, their ends, their processes, and who may start them.
+
+mod agent_start;
+mod cap;
+mod crash;
+mod drain;
+mod ends;
+mod idempotency;
+mod isolation;
+mod refusals;
+mod stopping;
+mod stream;
+mod timeouts;
+mod watching;
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::event::Event;
+use crate::support::{Client, Gateway};
+
+/// The data of the terminal event.
+fn ended(events: &[Event]) -> Value {
+    let last = events.last().expect("a terminal event");
+    assert_eq!(last.kind, "session.ended");
+    last.data()
+}
+
+/// Runs a script to its end; all its events.
+async fn run(client: &mut Client, script: &str) -> Vec<Event> {
+    let session = client.start(json!({"prompt": script})).await;
+    client.until_ended(session).await
+}
+
+/// Where a session works that has named no workspace.
+fn workspace(gateway: &Gateway, session: Uuid) -> PathBuf {
+    gateway.path("workspaces").join(session.to_string())
+}
+
+/// Waits until the agent has made that file.
+async fn until_file(gateway: &Gateway, session: Uuid, name: &str) -> PathBuf {
+    let path = workspace(gateway, session).join(name);
+    crate::support::eventually(&format!("the file {name}"), || path.exists().then_some(())).await;
+    path
+}
+
+/// How many slots are taken, by the gateway's own account.
+async fn slots_taken(gateway: &Gateway) -> u64 {
+    let health = crate::support::http::get(gateway.ws, "/health").await.json();
+    health["active_sessions"].as_u64().expect("a number of sessions")
+}

@@ -1,0 +1,75 @@
+//! The clocks of a session.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::ended;
+use crate::support::Gateway;
+
+#[tokio::test]
+async fn h6_a_session_that_runs_longer_than_its_limit_ends_timed_out() {
+    let gateway = Gateway::builder().start().await;
+    let mut client = gateway.client().await;
+    let params = json!({"prompt": "child setsid; rate 50 300s", "timeout_seconds": 1});
+    let session = client.start(params).await;
+    let events = client.until_ended(session).await;
+    let end = ended(&events);
+    assert_eq!((&end["reason"], &end["is_error"]), (&json!("timed_out"), &json!(true)));
+    assert!(end["duration_ms"].as_u64().unwrap() >= 1_000, "{end}");
+    assert!(!events.iter().any(|event| event.kind == "session.stalled"), "it was never silent");
+    assert_eq!(gateway.processes(), Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn f13_silence_is_warned_of_and_then_ends_the_session() {
+    let gateway = Gateway::builder().start().await;
+    let mut client = gateway.client().await;
+    let params = json!({"prompt": "say before; silent", "idle_timeout_seconds": 2});
+    let session = client.start(params).await;
+    let events = client.until_ended(session).await;
+    let stalled: Vec<_> = events.iter().filter(|event| event.kind == "session.stalled").collect();
+    assert_eq!(stalled.len(), 1);
+    assert_eq!(stalled[0].data(), json!({"silent_seconds": 1, "last_type": "assistant"}));
+    assert_eq!(ended(&events)["reason"], "idle_timed_out");
+    let stopping = events.iter().find(|event| event.kind == "session.state").unwrap();
+    assert!(stalled[0].seq < stopping.seq, "the warning comes before the end");
+}
+
+#[tokio::test]
+async fn an_agent_that_goes_on_speaking_never_runs_into_its_idle_limit() {
+    let gateway = Gateway::builder().start().await;
+    let mut client = gateway.client().await;
+    let params = json!({"prompt": "rate 20 2500ms 200", "idle_timeout_seconds": 1});
+    let session = client.start(params).await;
+    let events = client.until_ended(session).await;
+    assert_eq!(ended(&events)["reason"], "completed");
+    assert!(events.len() >= 50, "{} events", events.len());
+}
+
+#[tokio::test]
+async fn an_agent_that_never_answers_is_given_up_at_the_start_limit() {
+    let program = "#!/bin/sh\nexec sleep 300\n";
+    let builder = Gateway::builder().setting("start_timeout_seconds", 0.5).setting("max_sessions", 1);
+    let path = super::agent_start::script(builder.directory(), program);
+    let gateway = builder.setting("agent_program", path.display()).start().await;
+    let mut client = gateway.client().await;
+    let session = client.start(json!({"prompt": "say unheard"})).await;
+    let end = ended(&client.until_ended(session).await);
+    assert_eq!((&end["reason"], &end["resumable"]), (&json!("idle_timed_out"), &json!(false)), "{end}");
+    assert_eq!(super::slots_taken(&gateway).await, 0);
+}
+
+#[tokio::test]
+async fn limits_that_make_no_sense_are_refused_and_start_nothing() {
+    let gateway = Gateway::builder().start().await;
+    let mut client = gateway.client().await;
+    for name in ["timeout_seconds", "idle_timeout_seconds"] {
+        for value in [json!(0), json!(-1), json!(1e9), json!("10")] {
+            let error = client.error("session.start", json!({"prompt": "say x", name: value})).await;
+            assert_eq!(error["code"], -32602, "{name} {value}: {error}");
+        }
+    }
+    assert_eq!(gateway.started_agents(), 0);
+    client.expect_silence(Duration::from_millis(100)).await;
+}

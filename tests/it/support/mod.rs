@@ -1,0 +1,48 @@
+//! What the integration tests stand on: a gateway as a process, clients for it, and eyes on the machine.
+//!
+//! Everything waits for facts (a line, a file, an exit), never for time. Every wait has a deadline far
+//! beyond what a busy machine needs, and says what it waited for.
+
+pub(crate) mod agents;
+pub(crate) mod cli;
+pub(crate) mod client;
+pub(crate) mod event;
+pub(crate) mod gateway;
+pub(crate) mod http;
+pub(crate) mod messages_api;
+pub(crate) mod metrics;
+pub(crate) mod proc;
+pub(crate) mod program;
+pub(crate) mod raw_socket;
+pub(crate) mod settings;
+pub(crate) mod soak;
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+pub(crate) use client::Client;
+pub(crate) use gateway::Gateway;
+pub(crate) use messages_api::MessagesApi;
+
+/// How long a fact may take that takes milliseconds on an idle machine.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Waits until `look` finds something.
+pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {DEADLINE:?} in vain for: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Waits for `future`, at most [`DEADLINE`].
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("waited {DEADLINE:?} in vain for: {what}"),
+    }
+}

@@ -1,0 +1,85 @@
+//! Looks at processes through `/proc`.
+
+use std::fs;
+
+/// Is there such a process, zombies not counted?
+pub(crate) fn alive(pid: u32) -> bool {
+    state(pid).is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+/// Its state: `R`, `S`, `T` (stopped), `Z` (zombie) …
+pub(crate) fn state(pid: u32) -> Option<char> {
+    stat(pid)?.first()?.chars().next()
+}
+
+/// Its resident memory in KiB.
+pub(crate) fn rss_kib(pid: u32) -> u64 {
+    status_number(pid, "VmRSS:").unwrap_or_else(|| panic!("process {pid} has no resident memory: has it ended?"))
+}
+
+/// The most resident memory that it ever had, in KiB.
+pub(crate) fn peak_rss_kib(pid: u32) -> u64 {
+    status_number(pid, "VmHWM:").unwrap_or_else(|| panic!("process {pid} has no resident memory: has it ended?"))
+}
+
+/// How many descriptors it has open.
+pub(crate) fn fd_count(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("the descriptors of a living process").count()
+}
+
+/// How many threads it has.
+pub(crate) fn thread_count(pid: u32) -> u64 {
+    status_number(pid, "Threads:").unwrap_or(0)
+}
+
+/// Its children, zombies too.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    all().into_iter().filter(|&other| parent(other) == Some(pid)).collect()
+}
+
+/// Its children that have ended and that it has not waited for.
+pub(crate) fn zombies(pid: u32) -> Vec<u32> {
+    children(pid).into_iter().filter(|&child| state(child) == Some('Z')).collect()
+}
+
+/// Its parent.
+pub(crate) fn parent(pid: u32) -> Option<u32> {
+    stat(pid)?.get(1)?.parse().ok()
+}
+
+/// Living processes whose environment holds exactly `entry` (`NAME=value`).
+pub(crate) fn with_environment(entry: &str) -> Vec<u32> {
+    let holds = |pid: &u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|variable| variable == entry.as_bytes())
+    };
+    all().into_iter().filter(holds).filter(|&pid| alive(pid)).collect()
+}
+
+/// Its command line, for messages.
+pub(crate) fn command_line(pid: u32) -> String {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&words).replace('\0', " ")
+}
+
+/// Sends a signal; a process that has gone is no failure.
+pub(crate) fn signal(pid: u32, signal: rustix::process::Signal) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a process id");
+    let _gone = rustix::process::kill_process(pid, signal);
+}
+
+fn all() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").expect("/proc");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The fields after the program's name, which may hold anything: state, parent, group, session …
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(text.rsplit_once(") ")?.1.split_whitespace().map(str::to_owned).collect())
+}
+
+fn status_number(pid: u32, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}

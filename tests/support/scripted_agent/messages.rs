@@ -1,0 +1,236 @@
+//! The lines that the CLI prints, in the shapes that recordings of the real one show. Pure.
+
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::script::{ResultKind, Shape};
+
+/// The version that the fake says it is.
+pub(crate) const VERSION: &str = "2.1.329";
+
+/// The model if none is asked for.
+pub(crate) const MODEL: &str = "claude-opus-5-5";
+
+/// What every line of a session has in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    /// Its id.
+    pub(crate) id: String,
+    /// The model.
+    pub(crate) model: String,
+    /// The permission mode.
+    pub(crate) permission_mode: String,
+}
+
+/// What a result tells.
+pub(crate) struct ResultFacts<'a> {
+    /// Which kind.
+    pub(crate) kind: ResultKind,
+    /// `terminal_reason`, where it is not the kind's own.
+    pub(crate) terminal_reason: Option<&'a str>,
+    /// The final text.
+    pub(crate) text: &'a str,
+    /// Turns of the whole conversation so far: each costs the same.
+    pub(crate) conversation_turns: u64,
+    /// Since the turn began, in milliseconds.
+    pub(crate) duration_ms: u64,
+    /// Ids of the messages that the turn served.
+    pub(crate) uuids: &'a [String],
+    /// Our own facts: what was printed.
+    pub(crate) scripted: Value,
+}
+
+/// What one turn costs, in US dollars.
+const TURN_COST: f64 = 0.001;
+
+impl Session {
+    /// `system/init`, printed at the beginning of every turn.
+    pub(crate) fn init(&self) -> Value {
+        let cwd = std::env::current_dir().map(|path| path.display().to_string()).unwrap_or_default();
+        json!({
+            "type": "system", "subtype": "init", "cwd": cwd, "session_id": self.id,
+            "tools": ["Task", "Bash", "Edit", "Read", "Write"], "mcp_servers": [], "model": self.model,
+            "permissionMode": self.permission_mode, "slash_commands": [], "apiKeySource": "none",
+            "claude_code_version": VERSION, "output_style": "default", "agents": [], "skills": [], "plugins": [],
+            "capabilities": ["interrupt_receipt_v1", "msg_lifecycle_v1"], "uuid": Uuid::new_v4(),
+        })
+    }
+
+    /// A message of the assistant with one block.
+    pub(crate) fn assistant(&self, block: &Value, uuids: &[String]) -> Value {
+        let mut line = json!({
+            "type": "assistant",
+            "message": {
+                "id": id("msg_"), "type": "message", "role": "assistant", "model": self.model, "content": [block],
+                "stop_reason": null, "stop_sequence": null,
+                "usage": {"input_tokens": 11, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
+                          "output_tokens": 1, "service_tier": "standard"},
+                "context_management": null,
+            },
+            "parent_tool_use_id": null, "session_id": self.id, "uuid": Uuid::new_v4(), "request_id": id("req_"),
+        });
+        name_messages(&mut line, uuids);
+        line
+    }
+
+    /// A line of type `user`: a tool's result, or the note about an interrupt.
+    pub(crate) fn user(&self, block: &Value) -> Value {
+        json!({
+            "type": "user", "message": {"role": "user", "content": [block]}, "parent_tool_use_id": null,
+            "session_id": self.id, "uuid": Uuid::new_v4(),
+        })
+    }
+
+    /// Streamed events of one piece of text, for `--include-partial-messages`.
+    pub(crate) fn stream_events(&self, text: &str) -> Vec<Value> {
+        let message =
+            json!({"id": id("msg_"), "type": "message", "role": "assistant", "model": self.model, "content": []});
+        [
+            json!({"type": "message_start", "message": message}),
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}),
+            json!({"type": "content_block_stop", "index": 0}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "end_turn", "stop_sequence": null}}),
+            json!({"type": "message_stop"}),
+        ]
+        .into_iter()
+        .map(|event| {
+            json!({"type": "stream_event", "event": event, "session_id": self.id, "parent_tool_use_id": null,
+                   "uuid": Uuid::new_v4()})
+        })
+        .collect()
+    }
+
+    /// What becomes of a message: `queued`, `started`, `completed`, `cancelled`.
+    pub(crate) fn lifecycle(&self, uuid: &str, state: &str) -> Value {
+        json!({"type": "command_lifecycle", "command_uuid": uuid, "state": state, "uuid": Uuid::new_v4(),
+               "session_id": self.id})
+    }
+
+    /// The result of a turn.
+    pub(crate) fn result(&self, facts: &ResultFacts<'_>) -> Value {
+        let (subtype, is_error, terminal, status) = outcome(facts.kind);
+        let cost = TURN_COST * count(facts.conversation_turns);
+        let usage = json!({"input_tokens": 11, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0,
+                           "output_tokens": 7, "service_tier": "standard"});
+        let mut line = json!({
+            "duration_api_ms": 0, "stop_reason": if is_error { Value::Null } else { json!("end_turn") },
+            "session_id": self.id, "total_cost_usd": cost, "usage": usage,
+            "modelUsage": {&self.model: {"inputTokens": 11, "outputTokens": 7, "costUSD": cost}},
+            "permission_denials": [], "terminal_reason": facts.terminal_reason.unwrap_or(terminal),
+            "is_error": is_error, "num_turns": 1, "subtype": subtype, "api_error_status": status,
+            "type": "result", "duration_ms": facts.duration_ms, "uuid": Uuid::new_v4(), "queued_turn_count": 0,
+            "result_index": 0, "scripted": facts.scripted,
+        });
+        if subtype == "success" {
+            line["result"] = json!(facts.text);
+        } else {
+            line["errors"] = json!([facts.text]);
+        }
+        name_messages(&mut line, facts.uuids);
+        line
+    }
+}
+
+fn outcome(kind: ResultKind) -> (&'static str, bool, &'static str, Option<u16>) {
+    match kind {
+        ResultKind::Ok => ("success", false, "completed", None),
+        ResultKind::Error => ("success", true, "api_error", Some(500)),
+        ResultKind::Auth => ("success", true, "api_error", Some(401)),
+        ResultKind::RateLimit => ("success", true, "api_error", Some(429)),
+        ResultKind::DuringExecution => ("error_during_execution", true, "aborted_streaming", None),
+        ResultKind::MaxTurns => ("error_max_turns", true, "max_turns", None),
+        ResultKind::MaxBudget => ("error_max_budget_usd", true, "budget_exhausted", None),
+    }
+}
+
+/// The assistant's line that goes before a failed result: the CLI's word for the failure.
+pub(crate) fn failure_word(kind: ResultKind) -> Option<&'static str> {
+    match kind {
+        ResultKind::Error => Some("server_error"),
+        ResultKind::Auth => Some("authentication_failed"),
+        ResultKind::RateLimit => Some("rate_limit"),
+        _ => None,
+    }
+}
+
+/// The answer to a control request.
+pub(crate) fn control_success(request: &Value, response: Option<Value>) -> Value {
+    let mut inner = json!({"subtype": "success", "request_id": request});
+    if let Some(response) = response {
+        inner["response"] = response;
+    }
+    json!({"type": "control_response", "response": inner})
+}
+
+/// The refusal of a control request.
+pub(crate) fn control_error(request: &Value, error: &str, code: &str) -> Value {
+    json!({"type": "control_response",
+           "response": {"subtype": "error", "request_id": request, "error": error, "error_code": code}})
+}
+
+/// A made line: [`Template::fill`] gives any number of them without building JSON again.
+pub(crate) struct Template {
+    line: Vec<u8>,
+    counter: usize,
+}
+
+impl Template {
+    /// How many digits the counter has.
+    const DIGITS: usize = 12;
+
+    /// A template of a line of exactly `bytes` bytes, or of the shortest possible if that is longer.
+    pub(crate) fn new(session: &Session, shape: Shape, bytes: usize) -> Self {
+        let marker = "0".repeat(Self::DIGITS);
+        let text = format!("{marker} ");
+        let build = |text: &str| match shape {
+            Shape::StreamEvent => json!({
+                "type": "stream_event",
+                "event": {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
+                "session_id": session.id, "parent_tool_use_id": null, "uuid": Uuid::nil(),
+            }),
+            Shape::Assistant => session.assistant(&json!({"type": "text", "text": text}), &[]),
+        };
+        let line = build(&text).to_string();
+        let (before, after) = line.split_once(&text).unwrap_or((&line, ""));
+        let padding = bytes.saturating_sub(line.len());
+        let mut filled = Vec::with_capacity(bytes + 1);
+        filled.extend_from_slice(before.as_bytes());
+        filled.extend_from_slice(text.as_bytes());
+        filled.resize(filled.len() + padding, b'x');
+        filled.extend_from_slice(after.as_bytes());
+        filled.push(b'\n');
+        Self { line: filled, counter: before.len() }
+    }
+
+    /// The line with that number, its ending included.
+    pub(crate) fn fill(&mut self, number: u64) -> &[u8] {
+        let mut rest = number;
+        for place in (self.counter..self.counter + Self::DIGITS).rev() {
+            if let Some(digit) = self.line.get_mut(place) {
+                *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+            }
+            rest /= 10;
+        }
+        &self.line
+    }
+}
+
+fn name_messages(line: &mut Value, uuids: &[String]) {
+    if let (Some(last), Some(fields)) = (uuids.last(), line.as_object_mut()) {
+        let named: Map<String, Value> =
+            [("user_message_uuid".to_owned(), json!(last)), ("user_message_uuids".to_owned(), json!(uuids))]
+                .into_iter()
+                .collect();
+        fields.extend(named);
+    }
+}
+
+fn id(prefix: &str) -> String {
+    format!("{prefix}{}", &Uuid::new_v4().simple().to_string()[..24])
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a count of turns is small")]
+fn count(turns: u64) -> f64 {
+    turns as f64
+}
