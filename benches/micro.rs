@@ -1,0 +1,171 @@
+//! Small measurements of what every line, event and call goes through: the line splitter, Claude's lines, the
+//! event log's encoding, dispatch, and appends to the embedded store.
+//!
+//! `cargo bench --features test-support`, or with `-- --quick` for a fast look. The numbers are for comparing two
+//! versions on one machine; no test depends on them.
+
+#![expect(clippy::unwrap_used, reason = "a measurement that can't be made ends with a panic")]
+
+use std::collections::BTreeSet;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cc_gateway::api::{EventType, Principal, Role};
+use cc_gateway::claude::parse_line;
+use cc_gateway::config::settings::SqliteSynchronous;
+use cc_gateway::process::{LineSplitter, Stream};
+use cc_gateway::rpc::dispatch::Dispatcher;
+use cc_gateway::rpc::envelope;
+use cc_gateway::rpc::peer::Peer;
+use cc_gateway::session::log::{Encoder, decode};
+use cc_gateway::store::SharedStore;
+use cc_gateway::store::contract::sample;
+use cc_gateway::store::sqlite::SqliteStore;
+use criterion::{Criterion, Throughput};
+use futures_util::future::try_join_all;
+use jsonrpsee::RpcModule;
+use serde_json::json;
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+/// What one read of a pipe brings at most.
+const CHUNK: usize = 8 * 1024;
+const MAX_LINE: usize = 16 * 1024 * 1024;
+
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    lines(&mut criterion);
+    claude(&mut criterion);
+    events(&mut criterion);
+    dispatch(&mut criterion);
+    appends(&mut criterion);
+    criterion.final_summary();
+}
+
+/// What the real CLI printed in a few recorded sessions, several times over: about a thousand lines.
+fn recorded() -> Bytes {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/claude");
+    let mut text = Vec::new();
+    for name in ["partial", "tools", "subagent", "interrupt_stream", "structured_output"] {
+        text.extend(std::fs::read(directory.join(name).with_extension("jsonl")).unwrap());
+    }
+    let lines = text.iter().filter(|byte| **byte == b'\n').count();
+    text.repeat(1_000_usize.div_ceil(lines)).into()
+}
+
+fn split(output: &Bytes) -> Vec<Bytes> {
+    let mut splitter = LineSplitter::new(Stream::Stdout, MAX_LINE);
+    let mut lines = Vec::new();
+    for start in (0..output.len()).step_by(CHUNK) {
+        splitter.push(output.slice(start..output.len().min(start + CHUNK)), &mut lines);
+    }
+    lines.into_iter().map(|line| line.bytes).collect()
+}
+
+fn lines(criterion: &mut Criterion) {
+    let output = recorded();
+    let long = Bytes::from([vec![b'x'; 10 * 1024 * 1024], b"\n".to_vec()].concat());
+    let mut group = criterion.benchmark_group("lines");
+    for (name, bytes) in [("recorded", &output), ("one of 10 MiB", &long)] {
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_function(name, |bencher| bencher.iter(|| split(black_box(bytes))));
+    }
+    group.finish();
+}
+
+fn claude(criterion: &mut Criterion) {
+    let lines = split(&recorded());
+    let mut group = criterion.benchmark_group("claude");
+    group.throughput(Throughput::Elements(lines.len() as u64));
+    group.bench_function("parse_line", |bencher| {
+        bencher.iter(|| lines.iter().filter(|line| parse_line(black_box(line)).is_some()).count());
+    });
+    group.finish();
+}
+
+fn events(criterion: &mut Criterion) {
+    let lines = split(&recorded());
+    let mut group = criterion.benchmark_group("events");
+    group.throughput(Throughput::Elements(lines.len() as u64));
+    group.bench_function("encode", |bencher| {
+        let mut encoder = Encoder::new(Uuid::from_u128(1), 1);
+        bencher.iter(|| {
+            lines.iter().for_each(|line| encoder.push(EventType::Claude, 1_795_232_229_123, line));
+            encoder.take()
+        });
+    });
+    let mut encoder = Encoder::new(Uuid::from_u128(1), 1);
+    lines.iter().for_each(|line| encoder.push(EventType::Claude, 1_795_232_229_123, line));
+    let batch = encoder.take().unwrap();
+    group.bench_function("decode", |bencher| bencher.iter(|| decode(black_box(&batch)).unwrap()));
+    group.finish();
+}
+
+fn dispatch(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let mut module = RpcModule::new(());
+    module
+        .register_async_method("server.info", |_, _, _| async {
+            Ok::<_, jsonrpsee::types::ErrorObjectOwned>(json!({"name": "cc-gateway", "active_sessions": 3}))
+        })
+        .unwrap();
+    let dispatcher = Dispatcher::new(module.into(), 1024 * 1024);
+    let principal = Principal {
+        subject: "subject".to_owned(),
+        username: "bench".to_owned(),
+        role: Role::User,
+        scopes: BTreeSet::new(),
+        expires_at: u64::MAX,
+        token_id: "token".to_owned(),
+    };
+    let peer = Arc::new(Peer::new(Uuid::from_u128(1), Arc::new(principal), 16, false));
+    let call = r#"{"jsonrpc":"2.0","id":7,"method":"server.info","params":{}}"#;
+    let batch = format!("[{}]", vec![call; 100].join(","));
+    let unknown = call.replace("server.info", "no.such.method");
+    let answered = |text: &str| runtime.block_on(dispatcher.dispatch(envelope::parse(text, 100), &peer)).text;
+    assert!(answered(call).unwrap().contains("\"active_sessions\":3"));
+    assert!(answered(&unknown).unwrap().contains("-32601"));
+    let mut group = criterion.benchmark_group("dispatch");
+    for (name, text, calls) in [("call", call, 1), ("unknown method", &unknown, 1), ("batch of 100", &batch, 100)] {
+        group.throughput(Throughput::Elements(calls));
+        group.bench_function(name, |bencher| bencher.iter(|| answered(black_box(text))));
+    }
+    group.finish();
+}
+
+fn appends(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("gateway.db");
+    let store: SharedStore = Arc::new(SqliteStore::open(&file, SqliteSynchronous::Normal).unwrap());
+    let data = json!({"type": "assistant", "text": "x".repeat(256)}).to_string();
+    let mut next_session = 1;
+    let mut group = criterion.benchmark_group("sqlite append");
+    for (name, writers, events) in [
+        ("1 event", 1, 1),
+        ("100 events", 1, 100),
+        ("50 sessions, 1 event", 50, 1),
+        ("50 sessions, 100 events", 50, 100),
+    ] {
+        let mut sessions: Vec<(Uuid, Encoder)> = Vec::new();
+        for n in next_session..next_session + writers {
+            runtime.block_on(store.create_session(sample::session(n))).unwrap();
+            sessions.push((sample::id(n), Encoder::new(sample::id(n), 1)));
+        }
+        next_session += writers;
+        group.throughput(Throughput::Elements(writers * events));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let batches = sessions.iter_mut().map(|(id, encoder)| {
+                    (0..events).for_each(|_| encoder.push(EventType::Claude, 0, data.as_bytes()));
+                    store.append(*id, 1, encoder.take().unwrap())
+                });
+                runtime.block_on(try_join_all(batches)).unwrap()
+            });
+        });
+    }
+    group.finish();
+    runtime.block_on(store.close());
+}
