@@ -12,7 +12,8 @@ pub(super) struct Stat {
     pub(super) parent: u32,
     /// The process group's number.
     pub(super) group: u32,
-    /// The system session's number: the process id of the one that called setsid.
+    /// The system session's number: the process id of the one that called setsid; 0 if that one is outside our pid namespace
+    /// (as under a container's `exec`).
     pub(super) session: u32,
     /// Ended and not yet waited for, or going.
     pub(super) dead: bool,
@@ -98,7 +99,10 @@ mod tests {
     fn our_own_process_is_read_right() {
         let me = stat(std::process::id()).unwrap();
         assert_eq!(me.parent, std::os::unix::process::parent_id());
-        assert_eq!(me.session, rustix::process::getsid(None).unwrap().as_raw_nonzero().get().unsigned_abs());
+        // Not `getsid`: rustix's `Pid` can't be 0, and the number is 0 where the session's leader is outside our pid namespace.
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let session = status.lines().find_map(|line| line.strip_prefix("NSsid:")).unwrap();
+        assert_eq!(session.split_whitespace().last(), Some(me.session.to_string().as_str()));
         assert!(!me.dead && me.started > 0 && me.started <= now());
         assert!(all_pids().contains(&me.pid));
     }

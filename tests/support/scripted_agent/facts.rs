@@ -11,6 +11,9 @@ pub(crate) fn take() -> Value {
     let fds = descriptors();
     let status = table("/proc/self/status", ':');
     let identity = |name: &str| status.get(name).cloned().unwrap_or_default();
+    // Not by the system calls: the number is 0 if the leader is outside the pid namespace, as under a container's `exec`, and
+    // rustix's `Pid` can't be 0.
+    let number = |name: &str| status.get(name).and_then(|ids| ids.split_whitespace().last()?.parse::<u32>().ok());
     json!({
         "argv": std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>(),
         "env": std::env::vars_os()
@@ -21,8 +24,8 @@ pub(crate) fn take() -> Value {
         "umask": identity("Umask"),
         "pid": std::process::id(),
         "ppid": identity("PPid"),
-        "pgid": rustix::process::getpgid(None).ok().map(|id| id.as_raw_nonzero().get()),
-        "sid": rustix::process::getsid(None).ok().map(|id| id.as_raw_nonzero().get()),
+        "pgid": number("NSpgid"),
+        "sid": number("NSsid"),
         "uid": rustix::process::getuid().as_raw(),
         "gid": rustix::process::getgid().as_raw(),
         "groups": identity("Groups"),
