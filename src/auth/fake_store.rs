@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::api::Role;
+use crate::api::event::TypeSet;
 use crate::store::{
     Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome, Store,
     StoreError,
@@ -73,7 +74,7 @@ impl Store for FakeStore {
     async fn end_session(&self, _id: Uuid, _: u64, _batch: Batch, _patch: SessionPatch) -> Result<(), StoreError> {
         Err(StoreError::Missing)
     }
-    async fn read(&self, _id: Uuid, _after_seq: u64, _max_bytes: usize) -> Result<Vec<Batch>, StoreError> {
+    async fn read(&self, _id: Uuid, _after_seq: u64, _: TypeSet, _: usize) -> Result<Vec<Batch>, StoreError> {
         Err(StoreError::Missing)
     }
     async fn bounds(&self, _id: Uuid) -> Result<LogBounds, StoreError> {

@@ -147,7 +147,7 @@ impl EventReader {
                 return Ok(!self.buffered.is_empty());
             }
         }
-        let batches = self.store.read(self.session, self.cursor, STORE_READ_BYTES).await?;
+        let batches = self.store.read(self.session, self.cursor, TypeSet::ALL, STORE_READ_BYTES).await?;
         for batch in &batches {
             let next = self.buffered.back().map_or(self.cursor, |frame| frame.seq) + 1;
             if batch.first_seq > next {

@@ -16,6 +16,8 @@ use super::{
     SlotOutcome, Store, StoreError,
 };
 
+use crate::api::event::TypeSet;
+
 /// A small generator of numbers (SplitMix64): the same seed, the same numbers.
 #[derive(Debug)]
 pub struct Seeded(AtomicU64);
@@ -174,8 +176,14 @@ impl Store for Faulty {
         self.writes(self.inner.end_session(id, epoch, batch, patch)).await
     }
 
-    async fn read(&self, id: Uuid, after_seq: u64, max_bytes: usize) -> Result<Vec<Batch>, StoreError> {
-        self.reads(self.inner.read(id, after_seq, max_bytes)).await
+    async fn read(
+        &self,
+        id: Uuid,
+        after_seq: u64,
+        wanted: TypeSet,
+        max_bytes: usize,
+    ) -> Result<Vec<Batch>, StoreError> {
+        self.reads(self.inner.read(id, after_seq, wanted, max_bytes)).await
     }
 
     async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError> {
@@ -264,7 +272,7 @@ mod tests {
         }
         assert!(store.landed() > 0 && store.landed() < store.failed());
         store.set_failing(false);
-        let read = store.read(id, 0, usize::MAX).await.unwrap();
+        let read = store.read(id, 0, TypeSet::ALL, usize::MAX).await.unwrap();
         assert_eq!(read, (1..=50).map(|seq| sample::batch(seq, seq)).collect::<Vec<_>>());
     }
 

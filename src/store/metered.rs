@@ -16,6 +16,7 @@ use super::{
     Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SharedStore,
     SlotOutcome, Store, StoreError,
 };
+use crate::api::event::TypeSet;
 use crate::telemetry::metrics;
 
 /// The metrics of one operation: kept, because looking one up costs more than counting.
@@ -139,8 +140,14 @@ impl Store for Metered {
         self.meters.end_session.measure(self.inner.end_session(id, epoch, batch, patch)).await
     }
 
-    async fn read(&self, id: Uuid, after_seq: u64, max_bytes: usize) -> Result<Vec<Batch>, StoreError> {
-        self.meters.read.measure(self.inner.read(id, after_seq, max_bytes)).await
+    async fn read(
+        &self,
+        id: Uuid,
+        after_seq: u64,
+        wanted: TypeSet,
+        max_bytes: usize,
+    ) -> Result<Vec<Batch>, StoreError> {
+        self.meters.read.measure(self.inner.read(id, after_seq, wanted, max_bytes)).await
     }
 
     async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError> {

@@ -29,8 +29,13 @@ pub use types::{
     Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome,
 };
 
+use crate::api::event::TypeSet;
+
 /// A shared handle to whichever store the settings chose.
 pub type SharedStore = Arc<dyn Store>;
+
+/// The most batches that one [`Store::read`] gives: what is not wanted has no bytes that would bound it.
+pub const READ_BATCHES: usize = 1_024;
 
 /// The facts every gateway needs, wherever they are kept.
 #[async_trait]
@@ -83,9 +88,13 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn end_session(&self, id: Uuid, epoch: u64, batch: Batch, patch: SessionPatch) -> Result<(), StoreError>;
 
     /// Batches that hold events after `after_seq`, in order: at least one if there is any, then more until
-    /// `max_bytes` of payload are reached. The first may begin before `after_seq + 1`: readers filter inside
-    /// it. None if `after_seq` is the head or beyond it.
-    async fn read(&self, id: Uuid, after_seq: u64, max_bytes: usize) -> Result<Vec<Batch>, StoreError>;
+    /// `max_bytes` of payload or [`READ_BATCHES`] are reached. The first may begin before `after_seq + 1`:
+    /// readers filter inside it. None if `after_seq` is the head or beyond it.
+    ///
+    /// A batch that has no type in common with `wanted` comes with an empty payload, which the store need
+    /// not load and which counts nothing; its bounds and types are true, so that no number is missed.
+    async fn read(&self, id: Uuid, after_seq: u64, wanted: TypeSet, max_bytes: usize)
+    -> Result<Vec<Batch>, StoreError>;
 
     /// The first number that is still kept and the last one written.
     async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError>;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{Outcome, sample};
-use crate::api::event::SessionState;
+use crate::api::event::{SessionState, TypeSet};
 use crate::store::faulty::Seeded;
 use crate::store::{Batch, Created, ListQuery, NewSession, SessionPatch, SessionRow, SharedStore, StoreError};
 
@@ -108,7 +108,7 @@ pub async fn long_random_histories_agree_with_a_simple_model(store: SharedStore)
         }
         for (id, (row, log)) in &model.sessions {
             assert_eq!(store.session(*id).await?.as_ref(), Some(row), "seed {seed}");
-            assert_eq!(store.read(*id, 0, usize::MAX).await?, *log, "seed {seed}");
+            assert_eq!(store.read(*id, 0, TypeSet::ALL, usize::MAX).await?, *log, "seed {seed}");
             assert_eq!(store.bounds(*id).await?.head, row.last_seq, "seed {seed}");
         }
         let query = ListQuery { limit: u32::try_from(SESSIONS).unwrap_or(u32::MAX), ..ListQuery::default() };
@@ -156,7 +156,11 @@ async fn one_step(store: &SharedStore, model: &mut Model, numbers: &Seeded, n: u
         7 => assert_eq!(store.session(id).await?.as_ref(), model.sessions.get(&id).map(|(row, _)| row), "{at}"),
         _ => {
             let after = numbers.below(head + 2);
-            assert_eq!(store.read(id, after, usize::MAX).await, model.read(id, after), "{at} after {after}");
+            assert_eq!(
+                store.read(id, after, TypeSet::ALL, usize::MAX).await,
+                model.read(id, after),
+                "{at} after {after}"
+            );
         }
     }
     Ok(())

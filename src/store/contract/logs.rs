@@ -23,13 +23,13 @@ async fn three_batches(store: &SharedStore) -> Result<(Uuid, [Batch; 3]), StoreE
 pub async fn appended_batches_are_read_back_and_the_record_tells_the_head(store: SharedStore) -> Outcome {
     let id = sample::id(1);
     store.create_session(sample::session(1)).await?;
-    assert_eq!(store.read(id, 0, 1_000).await?, []);
+    assert_eq!(store.read(id, 0, TypeSet::ALL, 1_000).await?, []);
     let mut all = Vec::new();
     for (first, last) in [(1, 1), (2, 400), (401, 401)] {
         let batch = Batch { types: TypeSet(u32::MAX - 1), ..sample::batch(first, last) };
         store.append(id, 1, batch.clone()).await?;
         all.push(batch);
-        assert_eq!(store.read(id, 0, usize::MAX).await?, all);
+        assert_eq!(store.read(id, 0, TypeSet::ALL, usize::MAX).await?, all);
         assert_eq!(store.bounds(id).await?, LogBounds { first: 1, head: last });
         assert_eq!(there(store.session(id).await?)?.last_seq, last);
     }
@@ -46,7 +46,7 @@ pub async fn a_reader_goes_on_from_any_number(store: SharedStore) -> Outcome {
             4..=8 => 2,
             _ => 3,
         };
-        assert_eq!(store.read(id, after, usize::MAX).await?, batches[from..], "after {after}");
+        assert_eq!(store.read(id, after, TypeSet::ALL, usize::MAX).await?, batches[from..], "after {after}");
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ pub async fn a_reader_goes_on_from_any_number(store: SharedStore) -> Outcome {
 pub async fn a_read_stops_at_its_bytes_but_gives_at_least_one_batch(store: SharedStore) -> Outcome {
     let (id, batches) = three_batches(&store).await?;
     for (max_bytes, count) in [(0, 1), (1, 1), (64, 1), (65, 2), (128, 2), (129, 3), (1_000, 3)] {
-        assert_eq!(store.read(id, 0, max_bytes).await?, batches[..count], "{max_bytes} bytes");
+        assert_eq!(store.read(id, 0, TypeSet::ALL, max_bytes).await?, batches[..count], "{max_bytes} bytes");
     }
     Ok(())
 }
@@ -69,7 +69,7 @@ pub async fn a_batch_that_does_not_follow_is_refused_and_leaves_nothing(store: S
     }
     let backwards = store.append(id, 1, sample::batch(10, 9)).await;
     assert_eq!(backwards, Err(StoreError::Gap { expected: 10, found: 10 }));
-    assert_eq!(store.read(id, 0, usize::MAX).await?, batches);
+    assert_eq!(store.read(id, 0, TypeSet::ALL, usize::MAX).await?, batches);
     assert_eq!(store.bounds(id).await?.head, 9);
     store.append(id, 1, sample::batch(10, 10)).await
 }
@@ -80,7 +80,7 @@ pub async fn the_same_batch_again_succeeds_and_is_kept_once(store: SharedStore) 
     for batch in batches.iter().rev() {
         store.append(id, 1, batch.clone()).await?;
     }
-    assert_eq!(store.read(id, 0, usize::MAX).await?, batches);
+    assert_eq!(store.read(id, 0, TypeSet::ALL, usize::MAX).await?, batches);
     assert_eq!(there(store.session(id).await?)?.last_seq, 9);
     Ok(())
 }
@@ -95,7 +95,7 @@ pub async fn the_same_bounds_with_other_contents_are_refused(store: SharedStore)
         let found = other.first_seq;
         assert_eq!(store.append(id, 1, other).await, Err(StoreError::Gap { expected: 10, found }));
     }
-    assert_eq!(store.read(id, 0, usize::MAX).await?, batches);
+    assert_eq!(store.read(id, 0, TypeSet::ALL, usize::MAX).await?, batches);
     Ok(())
 }
 
@@ -105,7 +105,7 @@ pub async fn an_append_under_another_epoch_is_refused(store: SharedStore) -> Out
     for epoch in [0, 2, u64::MAX] {
         assert_eq!(store.append(id, epoch, sample::batch(10, 10)).await, Err(StoreError::NotOwner));
     }
-    assert_eq!(store.read(id, 0, usize::MAX).await?, batches);
+    assert_eq!(store.read(id, 0, TypeSet::ALL, usize::MAX).await?, batches);
     Ok(())
 }
 
@@ -117,7 +117,10 @@ pub async fn payloads_of_any_bytes_and_sizes_are_kept(store: SharedStore) -> Out
     for (seq, payload) in (1..).zip(payloads) {
         let batch = Batch { payload: payload.into(), ..sample::batch(seq, seq) };
         store.append(id, 1, batch.clone()).await?;
-        assert!(store.read(id, seq - 1, usize::MAX).await? == [batch], "payload {seq} came back different");
+        assert!(
+            store.read(id, seq - 1, TypeSet::ALL, usize::MAX).await? == [batch],
+            "payload {seq} came back different"
+        );
     }
     Ok(())
 }
@@ -139,7 +142,7 @@ pub async fn fifty_sessions_append_at_once_without_a_gap(store: SharedStore) -> 
     }
     let expected: Vec<_> = (1..=20).map(|seq| sample::batch(seq, seq)).collect();
     for n in 1..=50 {
-        assert_eq!(store.read(sample::id(n), 0, usize::MAX).await?, expected, "session {n}");
+        assert_eq!(store.read(sample::id(n), 0, TypeSet::ALL, usize::MAX).await?, expected, "session {n}");
         assert_eq!(there(store.session(sample::id(n)).await?)?.last_seq, 20);
     }
     Ok(())
@@ -154,7 +157,7 @@ pub async fn of_two_writers_of_the_same_number_one_wins(store: SharedStore) -> O
             |text: &'static str| Batch { payload: Bytes::from_static(text.as_bytes()), ..sample::batch(seq, seq) };
         let (one, two) = tokio::join!(store.append(id, 1, batch("one")), store.append(id, 1, batch("two")));
         let gap = Err(StoreError::Gap { expected: seq + 1, found: seq });
-        let kept = store.read(id, seq - 1, usize::MAX).await?;
+        let kept = store.read(id, seq - 1, TypeSet::ALL, usize::MAX).await?;
         let won = if one.is_ok() { "one" } else { "two" };
         assert_eq!(kept, [batch(won)]);
         assert_eq!((one, two), if won == "one" { (Ok(()), gap) } else { (gap, Ok(())) });
@@ -175,7 +178,7 @@ pub async fn an_end_appends_and_marks_in_one_step(store: SharedStore) -> Outcome
     expected.ended = patch.ended;
     expected.last_seq = 10;
     assert_eq!(there(store.session(id).await?)?, expected);
-    assert_eq!(store.read(id, 0, usize::MAX).await?, [&batches[..], &[sample::last_batch(10)]].concat());
+    assert_eq!(store.read(id, 0, TypeSet::ALL, usize::MAX).await?, [&batches[..], &[sample::last_batch(10)]].concat());
     assert_eq!(store.unfinished_sessions(None).await?, []);
     Ok(())
 }
@@ -188,7 +191,7 @@ pub async fn the_same_end_again_succeeds_and_changes_nothing(store: SharedStore)
     let later = SessionPatch { ended_at_ms: Some(7), ended: None, ..sample::end_patch() };
     store.end_session(id, 1, sample::last_batch(10), later).await?;
     assert_eq!(store.session(id).await?, ended);
-    assert_eq!(store.read(id, 9, usize::MAX).await?, [sample::last_batch(10)]);
+    assert_eq!(store.read(id, 9, TypeSet::ALL, usize::MAX).await?, [sample::last_batch(10)]);
     // The same holds for an append whose answer was lost just before the end.
     store.append(id, 1, batches[2].clone()).await
 }
@@ -225,7 +228,7 @@ pub async fn an_end_that_does_not_follow_leaves_the_session_running(store: Share
     }
     let row = there(store.session(id).await?)?;
     assert_eq!((row.state, row.ended, row.ended_at_ms, row.last_seq), (SessionState::Starting, None, None, 9));
-    assert_eq!(store.read(id, 0, usize::MAX).await?, batches);
+    assert_eq!(store.read(id, 0, TypeSet::ALL, usize::MAX).await?, batches);
     Ok(())
 }
 

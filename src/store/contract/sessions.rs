@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::{Outcome, sample, there};
-use crate::api::event::SessionState;
+use crate::api::event::{SessionState, TypeSet};
 use crate::store::{Created, ListQuery, LogBounds, NewSession, SharedStore, StoreError};
 use crate::telemetry::tasks;
 
@@ -32,7 +32,7 @@ pub async fn what_is_not_there_is_none_or_missing(store: SharedStore) -> Outcome
     assert_eq!(store.update_session(id, 1, sample::state_patch(SessionState::Idle)).await, Err(StoreError::Missing));
     assert_eq!(store.append(id, 1, sample::batch(1, 1)).await, Err(StoreError::Missing));
     assert_eq!(store.end_session(id, 1, sample::batch(1, 1), sample::end_patch()).await, Err(StoreError::Missing));
-    assert_eq!(store.read(id, 0, 1_000).await, Err(StoreError::Missing));
+    assert_eq!(store.read(id, 0, TypeSet::ALL, 1_000).await, Err(StoreError::Missing));
     assert_eq!(store.bounds(id).await, Err(StoreError::Missing));
     assert_eq!(store.slots_taken().await?, 0);
     assert_eq!(store.release_node_slots("node-1").await?, 0);

@@ -11,7 +11,7 @@ use super::fault::{Fault, from_stored, to_stored};
 use super::rows::{self, damaged};
 use super::sessions::{self, Head};
 use crate::api::event::TypeSet;
-use crate::store::{Batch, LogBounds, SessionPatch, StoreError};
+use crate::store::{Batch, LogBounds, READ_BATCHES, SessionPatch, StoreError};
 
 /// See [`crate::store::Store::append`].
 pub(super) fn append(connection: &Connection, id: Uuid, epoch: u64, batch: &Batch) -> Result<(), Fault> {
@@ -88,7 +88,13 @@ fn push(connection: &Connection, head: &Head, batch: &Batch) -> Result<(), Fault
 }
 
 /// See [`crate::store::Store::read`].
-pub(super) fn read(connection: &Connection, id: Uuid, after: u64, max_bytes: usize) -> Result<Vec<Batch>, Fault> {
+pub(super) fn read(
+    connection: &Connection,
+    id: Uuid,
+    after: u64,
+    wanted: TypeSet,
+    max_bytes: usize,
+) -> Result<Vec<Batch>, Fault> {
     // One view for the head and the batches, so that what is between them is really missing.
     let view = connection.unchecked_transaction()?;
     let head = sessions::head(&view, id)?;
@@ -97,11 +103,13 @@ pub(super) fn read(connection: &Connection, id: Uuid, after: u64, max_bytes: usi
         return Ok(batches);
     }
     let mut statement = view.prepare_cached(
-        "SELECT first_seq, last_seq, types, payload FROM batches WHERE session = ?1 AND last_seq > ?2 ORDER BY last_seq",
+        // Within the CASE, so that the pages of a payload that nobody wants are not read.
+        "SELECT first_seq, last_seq, types, CASE WHEN types & ?3 THEN payload END FROM batches \
+         WHERE session = ?1 AND last_seq > ?2 ORDER BY last_seq",
     )?;
-    let mut found = statement.query(params![head.key, to_stored(after)?])?;
+    let mut found = statement.query(params![head.key, to_stored(after)?, wanted.0])?;
     let mut bytes = 0_usize;
-    while bytes < max_bytes || batches.is_empty() {
+    while (bytes < max_bytes && batches.len() < READ_BATCHES) || batches.is_empty() {
         let Some(row) = found.next()? else {
             let reached = batches.last().map_or(0, |batch| batch.last_seq);
             if reached == head.last_seq {
@@ -124,12 +132,13 @@ pub(super) fn read(connection: &Connection, id: Uuid, after: u64, max_bytes: usi
 
 fn decode(row: &Row<'_>) -> Result<Batch, Fault> {
     let types: i64 = row.get(2)?;
-    let payload = row.get_ref(3)?.as_blob().map_err(|_| damaged("a batch is not of bytes"))?;
+    // None: it is not wanted.
+    let payload = row.get_ref(3)?.as_blob_or_null().map_err(|_| damaged("a batch is not of bytes"))?;
     Ok(Batch {
         first_seq: from_stored(row.get(0)?)?,
         last_seq: from_stored(row.get(1)?)?,
         types: TypeSet(u32::try_from(types).map_err(|_| damaged("a batch's types are out of range"))?),
-        payload: Bytes::copy_from_slice(payload),
+        payload: Bytes::copy_from_slice(payload.unwrap_or_default()),
     })
 }
 

@@ -34,6 +34,7 @@ use super::{
     Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome, Store,
     StoreError,
 };
+use crate::api::event::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::telemetry::time::now_ms;
 
@@ -162,8 +163,14 @@ impl Store for SqliteStore {
         self.write("end_session", move |connection| log::end(connection, id, epoch, &batch, &patch)).await
     }
 
-    async fn read(&self, id: Uuid, after_seq: u64, max_bytes: usize) -> Result<Vec<Batch>, StoreError> {
-        self.read_with("read", move |connection| log::read(connection, id, after_seq, max_bytes)).await
+    async fn read(
+        &self,
+        id: Uuid,
+        after_seq: u64,
+        wanted: TypeSet,
+        max_bytes: usize,
+    ) -> Result<Vec<Batch>, StoreError> {
+        self.read_with("read", move |connection| log::read(connection, id, after_seq, wanted, max_bytes)).await
     }
 
     async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::open;
+use crate::api::event::TypeSet;
 use crate::store::Store;
 use crate::store::contract::sample;
 
@@ -57,7 +58,7 @@ async fn check(path: &Path, expected: &[u64], round: u32) {
         let head = store.bounds(id).await.unwrap().head;
         assert!(head >= *acknowledged, "round {round}, session {n}: {acknowledged} acknowledged, {head} kept");
         assert_eq!(store.session(id).await.unwrap().unwrap().last_seq, head);
-        let log = store.read(id, 0, usize::MAX).await.unwrap();
+        let log = store.read(id, 0, TypeSet::ALL, usize::MAX).await.unwrap();
         assert_eq!(log, (1..=head).map(|seq| sample::batch(seq, seq)).collect::<Vec<_>>());
     }
     store.close().await;

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{by_hand, open};
+use crate::api::event::TypeSet;
 use crate::store::contract::sample;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Batch, ListQuery, Store, StoreError};
@@ -41,8 +42,8 @@ async fn a_log_with_a_hole_is_damaged_and_its_neighbour_is_not() {
     ];
     for hole in holes {
         let (_directory, store) = tampered(hole).await;
-        assert!(is_damaged(&store.read(sample::id(1), 0, usize::MAX).await), "{hole}");
-        assert_eq!(store.read(sample::id(2), 0, usize::MAX).await.unwrap().len(), 3, "{hole}");
+        assert!(is_damaged(&store.read(sample::id(1), 0, TypeSet::ALL, usize::MAX).await), "{hole}");
+        assert_eq!(store.read(sample::id(2), 0, TypeSet::ALL, usize::MAX).await.unwrap().len(), 3, "{hole}");
         store.append(sample::id(2), 1, sample::batch(4, 4)).await.unwrap();
     }
 }
@@ -95,7 +96,7 @@ async fn a_destroyed_page_is_damage_and_not_a_wrong_answer() {
     drop(file);
 
     let store = open(&path).unwrap();
-    let read = store.read(sample::id(1), 0, usize::MAX).await;
+    let read = store.read(sample::id(1), 0, TypeSet::ALL, usize::MAX).await;
     assert!(is_damaged(&read), "{read:?}");
     let append = store.append(sample::id(1), 1, sample::batch(201, 201)).await;
     assert!(is_damaged(&append), "{append:?}");

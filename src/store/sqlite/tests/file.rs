@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{by_hand, open};
+use crate::api::event::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::store::contract::sample;
 use crate::store::sqlite::{file, schema};
@@ -30,7 +31,7 @@ async fn reopening_keeps_everything() {
 
     let store = open(&path).unwrap();
     assert_eq!(store.session(session.row.id).await.unwrap(), row);
-    let log = store.read(session.row.id, 0, usize::MAX).await.unwrap();
+    let log = store.read(session.row.id, 0, TypeSet::ALL, usize::MAX).await.unwrap();
     assert_eq!(log, [sample::batch(1, 3), sample::last_batch(4)]);
     assert_eq!(store.slots_taken().await.unwrap(), 1);
     assert_eq!(store.accounts().await.unwrap(), [sample::account(0)]);
@@ -91,7 +92,7 @@ async fn a_store_dropped_in_mid_write_has_committed_what_it_took() {
     dropping.join().unwrap();
     drop(other);
     let store = open(&path).unwrap();
-    assert_eq!(store.read(sample::id(1), 0, usize::MAX).await.unwrap(), [sample::batch(1, 1)]);
+    assert_eq!(store.read(sample::id(1), 0, TypeSet::ALL, usize::MAX).await.unwrap(), [sample::batch(1, 1)]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{by_hand, open};
+use crate::api::event::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::store::contract::sample;
 use crate::store::sqlite::writer::Writer;
@@ -36,7 +37,7 @@ async fn a_job_that_sqlite_refuses_does_not_fail_its_neighbours() {
     for n in 1..=40 {
         // The refused one wrote its batch before its record was refused: that must be undone.
         let kept = usize::from(n != 17);
-        assert_eq!(store.read(sample::id(n), 0, usize::MAX).await.unwrap().len(), kept, "session {n}");
+        assert_eq!(store.read(sample::id(n), 0, TypeSet::ALL, usize::MAX).await.unwrap().len(), kept, "session {n}");
         assert_eq!(store.bounds(sample::id(n)).await.unwrap().head, kept as u64);
     }
 }
