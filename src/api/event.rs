@@ -8,7 +8,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// What an event tells. The number is its code in the store.
+/// What an event tells. The number is its code in the store; see [`super::selector::EventKind`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[repr(u8)]
 pub enum EventType {
@@ -86,39 +86,6 @@ impl EventType {
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
-    }
-}
-
-/// A set of event types, as the bits of their codes: lets a reader skip a whole batch without decoding it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TypeSet(pub u32);
-
-impl TypeSet {
-    /// Every type, also those of newer versions.
-    pub const ALL: Self = Self(u32::MAX);
-
-    /// The set with `event_type` in it.
-    #[must_use]
-    pub const fn with(self, event_type: EventType) -> Self {
-        Self(self.0 | 1 << event_type.code())
-    }
-
-    /// Is `event_type` in the set?
-    #[must_use]
-    pub const fn contains(self, event_type: EventType) -> bool {
-        self.0 & (1 << event_type.code()) != 0
-    }
-
-    /// Have the two sets a type in common?
-    #[must_use]
-    pub const fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
-impl FromIterator<EventType> for TypeSet {
-    fn from_iter<I: IntoIterator<Item = EventType>>(types: I) -> Self {
-        types.into_iter().fold(Self::default(), Self::with)
     }
 }
 
@@ -284,6 +251,30 @@ pub struct Cursor {
     pub session_id: Uuid,
     /// The number up to which this reader has seen, or filtered out, everything.
     pub seq: u64,
+}
+
+/// Why a connection gets no more events of a session that has not ended for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DetachReason {
+    /// What comes next was cut off: the session's log is limited. Attach with `after_seq` of `oldest_seq - 1`.
+    CursorExpired,
+    /// The session is no longer kept.
+    Removed,
+}
+
+/// `params` of a `session.detached` notification: the gateway has ended an attachment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Detached {
+    /// Whose log.
+    pub session_id: Uuid,
+    /// The last number sent to this connection.
+    pub last_seq: u64,
+    /// Why.
+    pub reason: DetachReason,
+    /// The oldest event that is still kept, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_seq: Option<u64>,
 }
 
 /// `data` of `session.started`.

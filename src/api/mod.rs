@@ -12,13 +12,15 @@ pub mod http;
 pub mod method;
 pub mod principal;
 pub mod route;
+pub mod selector;
 pub mod server;
 pub mod session;
 
 pub use error::{ErrorKind, RpcError};
-pub use event::{EndReason, Ended, EventType, SessionState, TypeSet};
+pub use event::{EndReason, Ended, EventType, SessionState};
 pub use method::{Method, MethodInfo, Order};
 pub use principal::{Principal, Role, Scope};
+pub use selector::{EventFilter, EventKind, EventSelector, TypeSet};
 
 /// The version of the wire protocol, named in `connected` and `server.info`.
 pub const PROTOCOL_VERSION: &str = "1.0.0";

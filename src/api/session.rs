@@ -10,7 +10,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::event::{Ended, Event, EventType, SessionState};
+use super::event::{Ended, Event, SessionState};
+use super::selector::EventSelector;
 
 /// A prompt: plain text, or Claude's content blocks (text, image …).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -196,9 +197,12 @@ pub struct AttachParams {
     /// Events after this number; 0 (the default) gives the whole log.
     #[serde(default)]
     pub after_seq: u64,
-    /// Only events of these types (`session.ended` always comes).
+    /// Only these events: types, or `claude:` and the type of Claude's lines. `session.ended` always comes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub types: Option<Vec<EventType>>,
+    pub types: Option<Vec<EventSelector>>,
+    /// Of those, not these; `["claude:stream_event"]` leaves the deltas out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without: Option<Vec<EventSelector>>,
 }
 
 /// Result of `session.attach`.

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::api::Role;
-use crate::api::event::TypeSet;
+use crate::api::selector::TypeSet;
 use crate::store::{
     Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome, Store,
     StoreError,

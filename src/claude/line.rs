@@ -139,6 +139,12 @@ pub enum LifecycleState {
 }
 
 impl ClaudeLine {
+    /// The line's `type` alone.
+    #[must_use]
+    pub fn type_word(&self) -> &str {
+        self.kind_word().split('/').next().unwrap_or_default()
+    }
+
     /// The line's type as one word, `system/…` with its subtype.
     #[must_use]
     pub fn kind_word(&self) -> &str {

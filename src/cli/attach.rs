@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::gateway::{FAILED, Failure, GatewayArgs};
 use super::screen;
 use super::watch::{self, Style};
+use crate::api::EventFilter;
 
 /// Shows a session's events, from the first or a later one on, until its end. Ctrl-C leaves; the session
 /// goes on.
@@ -43,7 +44,7 @@ pub async fn run(args: AttachArgs) -> ExitCode {
 async fn attach(args: AttachArgs) -> Result<ExitCode, Failure> {
     let style = Style { json: args.json, whole_texts: args.whole_texts, from_start: args.after_seq == 0 };
     let client = args.gateway.connect().await?;
-    let mut stream = client.attach(args.session_id, args.after_seq, None).await?;
+    let mut stream = client.attach(args.session_id, args.after_seq, EventFilter::default()).await?;
     let outcome = tokio::select! {
         outcome = watch::watch(&mut stream, style) => Some(outcome),
         _ = tokio::signal::ctrl_c() => None,

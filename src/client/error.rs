@@ -69,6 +69,16 @@ pub enum ClientError {
         /// The event that came.
         got: u64,
     },
+    /// What comes next is no longer kept: the log is limited, or the session was removed.
+    #[error("the events of session {session_id} after {last_seq} are no longer kept")]
+    Expired {
+        /// Which session.
+        session_id: Uuid,
+        /// The last event seen.
+        last_seq: u64,
+        /// The oldest that is still kept, where there is one: attach with one less.
+        oldest_seq: Option<u64>,
+    },
     /// A token could not be had.
     #[error("no access token: {0}")]
     Token(String),
@@ -92,7 +102,9 @@ impl ClientError {
             Self::Rpc(error) => error.data.as_ref().is_some_and(|data| data.retryable),
             // What breaks the protocol would break it again.
             Self::ConnectionLost { code, .. } => !matches!(code, Some(1002 | 1003 | 1007 | 1009)),
-            Self::Address { .. } | Self::Protocol(_) | Self::Gap { .. } | Self::Token(_) => false,
+            Self::Address { .. } | Self::Protocol(_) | Self::Gap { .. } | Self::Expired { .. } | Self::Token(_) => {
+                false
+            }
         }
     }
 

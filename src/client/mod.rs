@@ -50,7 +50,7 @@ use uuid::Uuid;
 
 use crate::api::method::SessionStart;
 use crate::api::session::StartParams;
-use crate::api::{EventType, Method};
+use crate::api::{EventFilter, Method};
 
 pub use error::ClientError;
 pub use http::login;
@@ -127,8 +127,8 @@ impl Client {
         stream::start(Arc::clone(&self.gate), SessionStart::NAME, params).await
     }
 
-    /// Streams a session's events after `after_seq` (0: from the first on), also after it has ended. With
-    /// `types` only events of these types come, and always `session.ended`.
+    /// Streams a session's events after `after_seq` (0: from the first on), also after it has ended: those that the
+    /// filter lets through, and always `session.ended`.
     ///
     /// # Errors
     /// As [`Client::call`].
@@ -136,8 +136,8 @@ impl Client {
         &self,
         session_id: Uuid,
         after_seq: u64,
-        types: Option<Vec<EventType>>,
+        filter: EventFilter,
     ) -> Result<SessionStream, ClientError> {
-        stream::attach(Arc::clone(&self.gate), session_id, after_seq, types).await
+        stream::attach(Arc::clone(&self.gate), session_id, after_seq, filter).await
     }
 }

@@ -12,9 +12,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::api::event::Detached;
 use crate::api::method::SessionAttach;
 use crate::api::session::{AttachParams, AttachResult};
-use crate::api::{EventType, Method, SessionState};
+use crate::api::{EventFilter, EventType, Method, SessionState};
 
 use super::backoff::Backoff;
 use super::cursor::{Cursor, Verdict};
@@ -34,7 +35,7 @@ type Ready = Option<oneshot::Sender<Result<(), ClientError>>>;
 pub(super) struct Pump {
     gate: Arc<Gate>,
     session_id: Uuid,
-    types: Option<Vec<EventType>>,
+    filter: EventFilter,
     cursor: Cursor,
     backoff: Backoff,
     queue: mpsc::Sender<Waiting>,
@@ -54,12 +55,12 @@ impl Pump {
         gate: Arc<Gate>,
         session_id: Uuid,
         after_seq: u64,
-        types: Option<Vec<EventType>>,
+        filter: EventFilter,
         queue: mpsc::Sender<Waiting>,
     ) -> Self {
         let room = Arc::new(Semaphore::new(gate.options.waiting_bytes as usize));
-        let (cursor, backoff) = (Cursor::new(after_seq, types.is_some()), Backoff::new(&gate.options));
-        Self { gate, session_id, types, cursor, backoff, queue, room }
+        let (cursor, backoff) = (Cursor::new(after_seq, !filter.is_empty()), Backoff::new(&gate.options));
+        Self { gate, session_id, filter, cursor, backoff, queue, room }
     }
 
     /// Until the session's end is handed over, or an error that trying again does not mend.
@@ -107,7 +108,8 @@ impl Pump {
         let params = wire::params_of(&AttachParams {
             session_id: self.session_id,
             after_seq: self.cursor.position(),
-            types: self.types.clone(),
+            types: self.filter.types.clone(),
+            without: self.filter.without.clone(),
         })?;
         socket::send_text(socket, wire::request(ATTACH_ID, SessionAttach::NAME, &params)?).await?;
         let silence_limit = self.gate.options.silence_limit;
@@ -159,6 +161,13 @@ impl Pump {
                     self.cursor.passed_over(at.seq);
                 }
                 Ok(Flow::GoesOn)
+            }
+            "session.detached" => {
+                let Detached { session_id, oldest_seq, .. } = wire::decode(params.get(), "session.detached")?;
+                if session_id != self.session_id {
+                    return Ok(Flow::GoesOn);
+                }
+                Err(ClientError::Expired { session_id, last_seq: self.cursor.position(), oldest_seq })
             }
             _ => Ok(Flow::GoesOn),
         }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::api::event::Event;
 use crate::api::session::StartResult;
-use crate::api::{EventType, SessionState};
+use crate::api::{EventFilter, EventType, SessionState};
 use crate::telemetry::tasks;
 
 use super::backoff::Backoff;
@@ -107,7 +107,7 @@ pub(super) async fn start(
             None => return Err(ClientError::GaveUp { tries: backoff.tries(), last: Box::new(error) }),
         }
     };
-    let mut stream = open(gate, socket, started.session_id, 0, None).await?;
+    let mut stream = open(gate, socket, started.session_id, 0, EventFilter::default()).await?;
     stream.first_state = Some(started.state);
     Ok(stream)
 }
@@ -117,10 +117,10 @@ pub(super) async fn attach(
     gate: Arc<Gate>,
     session_id: Uuid,
     after_seq: u64,
-    types: Option<Vec<EventType>>,
+    filter: EventFilter,
 ) -> Result<SessionStream, ClientError> {
     let socket = gate.open().await?;
-    open(gate, socket, session_id, after_seq, types).await
+    open(gate, socket, session_id, after_seq, filter).await
 }
 
 /// Starts the pump on `socket` and waits until the gateway has taken the attachment.
@@ -129,12 +129,12 @@ async fn open(
     socket: Socket,
     session_id: Uuid,
     after_seq: u64,
-    types: Option<Vec<EventType>>,
+    filter: EventFilter,
 ) -> Result<SessionStream, ClientError> {
     let (sender, queue) = mpsc::channel(gate.options.waiting_events.max(1));
     let (ready, attached) = oneshot::channel();
     let consumer = sender.clone();
-    let pump = Pump::new(gate, session_id, after_seq, types, sender);
+    let pump = Pump::new(gate, session_id, after_seq, filter, sender);
     tasks::spawn("client.stream", async move {
         tokio::select! {
             () = pump.run(socket, ready) => {}

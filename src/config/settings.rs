@@ -55,6 +55,8 @@ pub struct Settings {
     pub websocket: WebSocketSettings,
     /// Sessions: caps, clocks, the stop ladder.
     pub sessions: SessionSettings,
+    /// How long what has ended is kept.
+    pub retention: RetentionSettings,
     /// The program that a session runs.
     pub agent: AgentSettings,
     /// Where sessions may work.
@@ -200,6 +202,9 @@ pub struct SessionSettings {
     pub result_grace_seconds: Seconds,
     /// After a process has gone, so long for what still holds its output.
     pub output_grace_seconds: Seconds,
+    /// A session with `on_disconnect: stop` is stopped so long after its last connection has gone, unless its owner
+    /// attaches again.
+    pub disconnect_grace_seconds: Seconds,
     /// Stop ladder: how long an interrupt may take.
     pub interrupt_grace_seconds: Seconds,
     /// Stop ladder: how long `end_session` may take.
@@ -230,6 +235,7 @@ impl Default for SessionSettings {
             start_timeout_seconds: Seconds::new(60.0),
             result_grace_seconds: Seconds::new(5.0),
             output_grace_seconds: Seconds::new(1.0),
+            disconnect_grace_seconds: Seconds::new(10.0),
             interrupt_grace_seconds: Seconds::new(2.0),
             end_session_grace_seconds: Seconds::new(2.0),
             sigint_grace_seconds: Seconds::new(2.0),
@@ -239,6 +245,34 @@ impl Default for SessionSettings {
             hot_tail_bytes: 1024 * 1024,
             drain_grace_seconds: Seconds::new(30.0),
             slot_lease_seconds: Seconds::new(15.0),
+        }
+    }
+}
+
+/// How long what has ended is kept.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionSettings {
+    /// An ended session and its events are kept so long; 0: for ever.
+    pub keep_ended_seconds: Seconds,
+    /// Bytes of events kept; beyond it the sessions that ended longest ago go first. 0: no limit.
+    pub keep_bytes: u64,
+    /// Sessions with this label, whatever its value but `false`, are kept in any case. Empty: none are.
+    pub keep_label: String,
+    /// How often is looked for what is to go.
+    pub retention_interval_seconds: Seconds,
+    /// Bytes of events kept of one session; beyond it its oldest events go, also while it runs. 0: no limit.
+    pub max_session_bytes: u64,
+}
+
+impl Default for RetentionSettings {
+    fn default() -> Self {
+        Self {
+            keep_ended_seconds: Seconds::new(7.0 * 24.0 * 3_600.0),
+            keep_bytes: 20 * 1024 * 1024 * 1024,
+            keep_label: "keep".to_owned(),
+            retention_interval_seconds: Seconds::new(60.0),
+            max_session_bytes: 4 * 1024 * 1024 * 1024,
         }
     }
 }

@@ -19,8 +19,9 @@ use crate::api::dialect::{
     ControlResult, ControlType, ExecuteResult, HookStatusResult, PongResult, ProcessCompleted, ProcessOutput,
     ProcessStatus,
 };
-use crate::api::event::{EndReason, Ended, EventType, Output, OutputStream, SessionState, StateChanged, TypeSet};
+use crate::api::event::{EndReason, Ended, EventType, Output, OutputStream, SessionState, StateChanged};
 use crate::api::method::{Control, Execute, HookStatus, Pong};
+use crate::api::selector::TypeSet;
 use crate::api::{ErrorKind, RpcError};
 use crate::session::log::Frame;
 use crate::session::{Command, Handle};
@@ -55,7 +56,7 @@ async fn execute(request: Request<Execute>) -> Result<ExecuteResult, RpcError> {
         error
     })?;
     peer.set_command(handle.id());
-    peer.stop_at_end(handle.id());
+    peer.hold(handle.id());
     let pid = pid(&handle).await?;
     let (_, reader) = sessions.reader(&peer.principal, handle.id(), 0, TypeSet::ALL).await?;
     let attachment = peer.attach(reader, Some(Translator::new(pid)));
@@ -111,7 +112,7 @@ impl Translator {
     /// The notifications that tell the event, each a whole text.
     pub fn translate(&mut self, frame: &Frame, attached: &Attached) -> Vec<String> {
         let data = frame.data();
-        match EventType::from_code(frame.type_code) {
+        match frame.kind.event_type() {
             Some(EventType::Started) => vec![self.status("process.started", "started")],
             Some(EventType::Claude) => output(OutputStream::Stdout, &String::from_utf8_lossy(&data)),
             Some(EventType::Output) => match read::<Output>(&data) {

@@ -45,6 +45,7 @@ impl From<ReadError> for RpcError {
                     format!("the events before {oldest} are no longer kept; attach with `after_seq` {}", oldest - 1);
                 Self::new(ErrorKind::CursorExpired, text).details(json!({"oldest_seq": oldest}))
             }
+            ReadError::Removed => Self::new(ErrorKind::NoSuchSession, "no such session: it is no longer kept"),
             ReadError::Store(error) => error.into(),
         }
     }

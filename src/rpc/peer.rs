@@ -3,11 +3,12 @@
 //! The connection's writer owns the readers of its attachments; the methods hand it new ones with their
 //! answer, so that an answer always comes before the first event. What both sides need is in [`Attached`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::dialect::Translator;
@@ -24,8 +25,8 @@ pub struct Peer {
     max_attachments: usize,
     /// Sessions whose events go to this connection. Shared by the methods and the writer.
     attached: Mutex<HashMap<Uuid, Arc<Attached>>>,
-    /// Live sessions to stop when this connection goes.
-    stop_at_end: Mutex<Vec<Uuid>>,
+    /// Live sessions with `on_disconnect: stop` that this connection stands behind.
+    held: Mutex<HashSet<Uuid>>,
     /// The dialect's one command of this connection.
     command: Mutex<Option<Uuid>>,
     /// Send `ping` notifications: the connection speaks the dialect.
@@ -57,6 +58,8 @@ pub struct Attachment {
     pub translator: Option<Translator>,
     /// The newest number that the socket has taken. The reader is ahead of it by what still waits.
     pub sent: u64,
+    /// When the client was last told of a number, by an event or a cursor.
+    pub told_at: Instant,
 }
 
 impl Attached {
@@ -77,7 +80,8 @@ impl Attached {
         self.inner.lock().gone
     }
 
-    fn leave(&self) -> u64 {
+    /// Ends the attachment: the last number sent.
+    pub fn end(&self) -> u64 {
         let mut progress = self.inner.lock();
         progress.gone = true;
         progress.last_sent
@@ -100,7 +104,7 @@ impl Peer {
             principal,
             max_attachments,
             attached: Mutex::default(),
-            stop_at_end: Mutex::default(),
+            held: Mutex::default(),
             command: Mutex::default(),
             speaks_dialect: AtomicBool::new(speaks_dialect),
         }
@@ -125,15 +129,15 @@ impl Peer {
         let progress = Progress { last_sent: reader.last_seen(), gone: false };
         let shared = Arc::new(Attached { inner: Mutex::new(progress), cancel_asked: AtomicBool::new(false) });
         if let Some(older) = attached.insert(session, Arc::clone(&shared)) {
-            older.leave();
+            older.end();
         }
         let sent = reader.last_seen();
-        Ok(Attachment { reader, attached: shared, translator, sent })
+        Ok(Attachment { reader, attached: shared, translator, sent, told_at: Instant::now() })
     }
 
     /// Ends an attachment: the last number sent, if there was one.
     pub fn detach(&self, session: Uuid) -> Option<u64> {
-        self.attached.lock().remove(&session).map(|attached| attached.leave())
+        self.attached.lock().remove(&session).map(|attached| attached.end())
     }
 
     /// The writer is done with an attachment (its session has ended, or it was replaced).
@@ -150,15 +154,15 @@ impl Peer {
         self.attached.lock().get(&session).cloned()
     }
 
-    /// The session is to be stopped when this connection goes.
-    pub fn stop_at_end(&self, session: Uuid) {
-        self.stop_at_end.lock().push(session);
+    /// This connection stands behind a session that is to end with its connections. `false` if it did before.
+    pub fn hold(&self, session: Uuid) -> bool {
+        self.held.lock().insert(session)
     }
 
-    /// The sessions to stop now that the connection has gone.
+    /// The sessions to let go now that the connection has gone.
     #[must_use]
-    pub fn take_stops(&self) -> Vec<Uuid> {
-        std::mem::take(&mut *self.stop_at_end.lock())
+    pub fn take_held(&self) -> HashSet<Uuid> {
+        std::mem::take(&mut *self.held.lock())
     }
 
     /// The dialect's command of this connection.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::machine::{Input, Verdict, Word};
 use super::writer::LogWriter;
 use crate::api::event::{EventType, Output, OutputStream};
+use crate::api::selector::EventKind;
 use crate::api::session::Prompt;
 use crate::claude::control::{self, Initialized};
 use crate::claude::line::RateLimit;
@@ -112,10 +113,10 @@ impl Ears {
     }
 }
 
-/// Writes the event of one line.
-pub(super) fn record(line: &Line, is_claude: bool, log: &mut LogWriter) {
-    if is_claude {
-        log.push_json(EventType::Claude, &line.bytes);
+/// Writes the event of one line, `kind` being what it is as one of Claude's.
+pub(super) fn record(line: &Line, kind: Option<EventKind>, log: &mut LogWriter) {
+    if let Some(kind) = kind {
+        log.push_json(kind, &line.bytes);
         return;
     }
     let bytes = line.text_bytes();

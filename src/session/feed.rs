@@ -12,12 +12,16 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::log::Frame;
+use crate::api::selector::TypeSet;
 
 /// What a reader got from the tail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TailRead {
-    /// The frames after the cursor were taken from the tail (none, if there are none yet).
-    Here,
+    /// The wanted frames after the cursor were taken from the tail (none, if there are none yet).
+    Here {
+        /// The newest number looked at: where the cursor stands now.
+        to: u64,
+    },
     /// The tail begins later than the cursor: the store has to be read.
     Behind,
 }
@@ -80,24 +84,36 @@ impl Feed {
         });
     }
 
-    /// Takes up to `max_frames` frames after `after_seq` into `into`, stopping once they hold `max_bytes`.
-    pub fn read(&self, after_seq: u64, max_frames: usize, max_bytes: usize, into: &mut Vec<Frame>) -> TailRead {
+    /// Takes up to `max_frames` frames of the `wanted` kinds after `after_seq` into `into`, stopping once they hold
+    /// `max_bytes`.
+    pub fn read(
+        &self,
+        after_seq: u64,
+        wanted: TypeSet,
+        max_frames: usize,
+        max_bytes: usize,
+        into: &mut Vec<Frame>,
+    ) -> TailRead {
         let head = self.head();
         if after_seq >= head {
-            return TailRead::Here;
+            return TailRead::Here { to: after_seq };
         }
         let tail = self.tail.lock();
         let Some(first) = tail.frames.front().map(|frame| frame.seq) else { return TailRead::Behind };
         let Some(skip) = (after_seq + 1).checked_sub(first) else { return TailRead::Behind };
-        let mut bytes = 0;
-        for frame in tail.frames.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)).take(max_frames) {
-            bytes += frame.text.len();
-            into.push(frame.clone());
-            if bytes >= max_bytes {
+        let (mut to, mut frames, mut bytes) = (after_seq, 0, 0);
+        for frame in tail.frames.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
+            if frames >= max_frames || bytes >= max_bytes {
                 break;
             }
+            to = frame.seq;
+            if wanted.contains(frame.kind) {
+                frames += 1;
+                bytes += frame.text.len();
+                into.push(frame.clone());
+            }
         }
-        TailRead::Here
+        TailRead::Here { to }
     }
 
     /// `wake` is notified after each publish, until it is dropped.
@@ -132,7 +148,7 @@ mod tests {
 
     fn numbers(feed: &Feed, after: u64) -> (TailRead, Vec<u64>) {
         let mut into = Vec::new();
-        let read = feed.read(after, 1_000, usize::MAX, &mut into);
+        let read = feed.read(after, TypeSet::ALL, 1_000, usize::MAX, &mut into);
         (read, into.iter().map(|frame| frame.seq).collect())
     }
 
@@ -141,9 +157,9 @@ mod tests {
         let feed = Feed::new(0, 1 << 20);
         feed.publish(frames(1, 3));
         feed.publish(frames(4, 2));
-        assert_eq!(numbers(&feed, 0), (TailRead::Here, vec![1, 2, 3, 4, 5]));
-        assert_eq!(numbers(&feed, 3), (TailRead::Here, vec![4, 5]));
-        assert_eq!(numbers(&feed, 5), (TailRead::Here, vec![]));
+        assert_eq!(numbers(&feed, 0), (TailRead::Here { to: 5 }, vec![1, 2, 3, 4, 5]));
+        assert_eq!(numbers(&feed, 3), (TailRead::Here { to: 5 }, vec![4, 5]));
+        assert_eq!(numbers(&feed, 5), (TailRead::Here { to: 5 }, vec![]));
     }
 
     #[test]
@@ -152,10 +168,10 @@ mod tests {
         let feed = Feed::new(0, size * 3);
         feed.publish(frames(1, 9));
         assert_eq!(numbers(&feed, 2), (TailRead::Behind, vec![]));
-        assert_eq!(numbers(&feed, 6), (TailRead::Here, vec![7, 8, 9]));
+        assert_eq!(numbers(&feed, 6), (TailRead::Here { to: 9 }, vec![7, 8, 9]));
         let quiet = Feed::new(8, 100);
         assert_eq!(numbers(&quiet, 3), (TailRead::Behind, vec![]));
-        assert_eq!(numbers(&quiet, 8), (TailRead::Here, vec![]));
+        assert_eq!(numbers(&quiet, 8), (TailRead::Here { to: 8 }, vec![]));
     }
 
     #[tokio::test]

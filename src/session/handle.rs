@@ -21,6 +21,10 @@ pub enum Command {
     Pause,
     /// Let them go on.
     Unpause,
+    /// One more connection of the owner's stands behind a session that is to end with its connections.
+    Hold,
+    /// Such a connection has gone. After the last one the session is stopped, unless one comes back in time.
+    LetGo,
 }
 
 /// A command and where its answer goes: the state it led to.

@@ -4,7 +4,7 @@
 //! that — the store, the hot tail, every reader — shares slices of those bytes. Claude's line is spliced in
 //! as it came, so whoever calls [`Encoder::push`] with `claude` data must know that it is one valid JSON text.
 //!
-//! A payload is a version byte, then for each event its frame's length (u32, little endian), its type's code
+//! A payload is a version byte, then for each event its frame's length (u32, little endian), its kind's code
 //! (u8) and the frame: the whole text of a `session.event` notification.
 
 use std::collections::VecDeque;
@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
-use crate::api::event::{EventType, TypeSet};
+use crate::api::event::EventType;
+use crate::api::selector::{EventKind, TypeSet};
 use crate::store::{Batch, StoreError};
 use crate::telemetry::time::rfc3339_ms;
 
@@ -28,8 +29,8 @@ const PREFIX: &str = r#"{"jsonrpc":"2.0","method":"session.event","params":{"pre
 pub struct Frame {
     /// The event's number.
     pub seq: u64,
-    /// The event's type as its code; one from a newer version is passed through.
-    pub type_code: u8,
+    /// What it is; one from a newer version is passed through.
+    pub kind: EventKind,
     /// The whole notification, UTF-8.
     pub text: Bytes,
 }
@@ -38,7 +39,7 @@ impl Frame {
     /// Is this the session's terminal event?
     #[must_use]
     pub fn is_end(&self) -> bool {
-        self.type_code == EventType::Ended.code()
+        self.kind == EventType::Ended.into()
     }
 
     /// The notification for a reader that last saw `prev_seq`: the shared bytes if nothing was left out
@@ -119,7 +120,8 @@ impl Encoder {
     }
 
     /// Adds an event. `data` must be one valid JSON text.
-    pub fn push(&mut self, event_type: EventType, at_ms: u64, data: &[u8]) {
+    pub fn push(&mut self, kind: impl Into<EventKind>, at_ms: u64, data: &[u8]) {
+        let kind = kind.into();
         if self.payload.is_empty() {
             self.payload.put_u8(VERSION);
             self.first_seq = self.next_seq;
@@ -137,7 +139,7 @@ impl Encoder {
         self.payload.put_slice(br#","at":""#);
         self.payload.put_slice(self.at.1.as_bytes());
         self.payload.put_slice(br#"","type":""#);
-        self.payload.put_slice(event_type.as_str().as_bytes());
+        self.payload.put_slice(kind.event_type().map_or("", EventType::as_str).as_bytes());
         self.payload.put_slice(br#"","data":"#);
         self.payload.put_slice(data);
         self.payload.put_slice(b"}}");
@@ -146,9 +148,9 @@ impl Encoder {
         if let Some(slot) = self.payload.get_mut(header..header + HEADER) {
             let (size, code) = slot.split_at_mut(4);
             size.copy_from_slice(&length.to_le_bytes());
-            code.fill(event_type.code());
+            code.fill(kind.code());
         }
-        self.types = self.types.with(event_type);
+        self.types = self.types.with(kind);
         self.next_seq += 1;
         if self.payload.len() >= BATCH_BYTES
             && let Some(batch) = self.close()
@@ -201,13 +203,13 @@ pub fn decode(batch: &Batch) -> Result<Vec<Frame>, StoreError> {
     while at < payload.len() {
         let header: [u8; HEADER] =
             payload.get(at..at + HEADER).and_then(|header| header.try_into().ok()).ok_or_else(damaged)?;
-        let [a, b, c, d, type_code] = header;
+        let [a, b, c, d, code] = header;
         let start = at + HEADER;
         let end = start + u32::from_le_bytes([a, b, c, d]) as usize;
         if end > payload.len() {
             return Err(damaged());
         }
-        frames.push(Frame { seq, type_code, text: payload.slice(start..end) });
+        frames.push(Frame { seq, kind: EventKind::from_code(code), text: payload.slice(start..end) });
         (at, seq) = (end, seq + 1);
     }
     if seq == batch.last_seq + 1 { Ok(frames) } else { Err(damaged()) }
@@ -308,7 +310,7 @@ mod tests {
             prop_assert_eq!(frames.len(), data.len());
             for (at, (frame, (code, text))) in frames.iter().zip(&data).enumerate() {
                 prop_assert_eq!(frame.seq, first + at as u64);
-                prop_assert_eq!(frame.type_code, *code);
+                prop_assert_eq!(frame.kind.code(), *code);
                 let value = notification(&frame.text);
                 prop_assert_eq!(value["params"]["data"].as_str().unwrap(), text.as_str());
                 prop_assert_eq!(value["params"]["prev_seq"].as_u64().unwrap(), first + at as u64 - 1);

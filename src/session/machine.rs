@@ -68,6 +68,8 @@ pub enum Timer {
     Idle,
     /// After a result, the agent must have gone by then.
     ResultGrace,
+    /// Whoever it was started for must have come back by then.
+    Disconnect,
     /// The rung of the stop ladder must have worked by then.
     Rung,
 }
@@ -373,6 +375,7 @@ impl Machine {
         match timer {
             Timer::Start if !self.ready => self.stop(EndReason::IdleTimedOut, effects),
             Timer::Wall => self.stop(EndReason::TimedOut, effects),
+            Timer::Disconnect => self.stop(EndReason::Cancelled, effects),
             Timer::Idle if self.state != SessionState::Paused => self.stop(EndReason::IdleTimedOut, effects),
             Timer::ResultGrace if self.alive && self.rung.is_none() => {
                 self.forced = true;

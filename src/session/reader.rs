@@ -12,11 +12,15 @@ use uuid::Uuid;
 
 use super::feed::{Feed, TailRead};
 use super::log::{Frame, decode};
-use crate::api::event::{EventType, TypeSet};
+use crate::api::event::EventType;
+use crate::api::selector::TypeSet;
 use crate::store::{SharedStore, StoreError};
 
 /// How much of the log one look into the store brings at most, in bytes (one event may be longer).
 const STORE_READ_BYTES: usize = 256 * 1024;
+/// After so many events left out a read comes back, even with nothing: its caller has others to serve, and a client to
+/// tell how far it has come.
+const MOST_LEFT_OUT: u64 = 10_000;
 
 /// Why a reader can't go on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,9 +31,21 @@ pub enum ReadError {
         /// The oldest number still kept.
         oldest: u64,
     },
+    /// The whole session is no longer kept.
+    #[error("the session is no longer kept")]
+    Removed,
     /// The store failed.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Missing => Self::Removed,
+            error => Self::Store(error),
+        }
+    }
 }
 
 /// A cursor in one session's log.
@@ -39,14 +55,16 @@ pub struct EventReader {
     store: SharedStore,
     /// The live feed; `None` for a session that no longer runs, whose log is read from the store to its end.
     feed: Option<Arc<Feed>>,
-    /// Which types the reader wants. The terminal event always passes.
+    /// What the reader wants. The terminal event always passes.
     types: TypeSet,
     /// The newest number passed, wanted or not.
     cursor: u64,
-    /// The newest number handed out: what the reader has seen.
+    /// The number that the reader's client stands at: the newest handed out, or told by [`EventReader::tell`].
     seen: u64,
-    /// Frames read from the store and not yet handed out.
+    /// Wanted frames that are not yet handed out.
     buffered: VecDeque<Frame>,
+    /// Where the cursor stands once they are.
+    buffered_to: u64,
     /// Has the terminal event been handed out?
     ended: bool,
     /// Without a feed: has the store's end been reached? Nothing is written to such a log any more.
@@ -67,6 +85,7 @@ impl EventReader {
             cursor: after_seq,
             seen: after_seq,
             buffered: VecDeque::new(),
+            buffered_to: after_seq,
             ended: false,
             exhausted: false,
             wake: None,
@@ -79,9 +98,27 @@ impl EventReader {
         self.session
     }
 
-    /// The newest number handed out.
+    /// The newest number handed out, or told.
     #[must_use]
     pub fn last_seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// Events left out since then.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.cursor - self.seen
+    }
+
+    /// Are there events that this reader does not get?
+    #[must_use]
+    pub fn is_filtered(&self) -> bool {
+        self.types != TypeSet::ALL
+    }
+
+    /// The client is told how far the reader has come: the number to tell. What follows is counted from there.
+    pub fn tell(&mut self) -> u64 {
+        self.seen = self.cursor;
         self.seen
     }
 
@@ -109,60 +146,62 @@ impl EventReader {
         !self.buffered.is_empty() || self.feed.as_ref().is_none_or(|feed| feed.head() > self.cursor)
     }
 
-    /// Takes up to `max_frames` wanted frames (and about `max_bytes`) that are there now into `into`; none
-    /// means that there are none yet.
+    /// Takes up to `max_frames` wanted frames (and about `max_bytes`) that are there now into `into`. None means that
+    /// there are none yet, unless [`EventReader::may_have_more`]: then many have been left out.
     ///
     /// # Errors
     /// See [`ReadError`]; after one the cursor stands where it stood.
     pub async fn read(&mut self, max_frames: usize, max_bytes: usize, into: &mut Vec<Frame>) -> Result<(), ReadError> {
         let mut bytes = 0;
-        while !self.ended && into.len() < max_frames && bytes < max_bytes {
+        while !self.ended && into.len() < max_frames && bytes < max_bytes && self.left_out() < MOST_LEFT_OUT {
             if self.buffered.is_empty() && !self.refill(max_frames).await? {
                 return Ok(());
             }
             while into.len() < max_frames && bytes < max_bytes {
                 let Some(frame) = self.buffered.pop_front() else { break };
                 self.cursor = frame.seq;
-                if !self.wants(&frame) {
-                    continue;
-                }
                 bytes += frame.text.len();
                 self.ended = frame.is_end();
                 into.push(Frame { text: frame.after(self.seen), ..frame });
                 self.seen = frame.seq;
             }
+            if self.buffered.is_empty() {
+                self.cursor = self.buffered_to;
+            }
         }
         Ok(())
     }
 
-    /// Brings more frames into the buffer; `false` if there are none now.
+    /// Looks at what follows the cursor and brings what is wanted of it into the empty buffer; `false` if nothing
+    /// follows now.
     async fn refill(&mut self, max_frames: usize) -> Result<bool, ReadError> {
         if let Some(feed) = &self.feed {
             if feed.head() <= self.cursor {
                 return Ok(false);
             }
             let mut frames = Vec::new();
-            if feed.read(self.cursor, max_frames, STORE_READ_BYTES, &mut frames) == TailRead::Here {
+            let tail = feed.read(self.cursor, self.types, max_frames, STORE_READ_BYTES, &mut frames);
+            if let TailRead::Here { to } = tail {
                 self.buffered.extend(frames);
-                return Ok(!self.buffered.is_empty());
+                self.buffered_to = to;
+                return Ok(to > self.cursor);
             }
         }
-        let batches = self.store.read(self.session, self.cursor, TypeSet::ALL, STORE_READ_BYTES).await?;
+        let batches = self.store.read(self.session, self.cursor, self.types, STORE_READ_BYTES).await?;
+        let (mut frames, mut to) = (VecDeque::new(), self.cursor);
         for batch in &batches {
-            let next = self.buffered.back().map_or(self.cursor, |frame| frame.seq) + 1;
-            if batch.first_seq > next {
-                self.buffered.clear();
+            if batch.first_seq > to + 1 {
                 return Err(ReadError::Expired { oldest: batch.first_seq });
             }
-            let after = next - 1;
-            self.buffered.extend(decode(batch)?.into_iter().filter(|frame| frame.seq > after));
+            if batch.types.intersects(self.types) {
+                let wanted = |frame: &Frame| frame.seq > to && self.types.contains(frame.kind);
+                frames.extend(decode(batch)?.into_iter().filter(wanted));
+            }
+            to = batch.last_seq;
         }
-        self.exhausted = self.buffered.is_empty() && self.feed.is_none();
-        Ok(!self.buffered.is_empty())
-    }
-
-    fn wants(&self, frame: &Frame) -> bool {
-        EventType::from_code(frame.type_code).is_none_or(|event_type| self.types.contains(event_type))
+        (self.buffered, self.buffered_to) = (frames, to);
+        self.exhausted = to == self.cursor && self.feed.is_none();
+        Ok(to > self.cursor)
     }
 }
 

@@ -23,6 +23,7 @@ use super::plan::Plan;
 use super::record::RecordWriter;
 use super::writer::LogWriter;
 use crate::api::event::{Ended, EventType, SessionState, Stalled, Started, StateChanged};
+use crate::api::selector::EventKind;
 use crate::api::session::SessionKind;
 use crate::claude::{PermissionQuestion, control};
 use crate::config::settings::SessionSettings;
@@ -70,6 +71,8 @@ struct Life {
     spawned_at: Instant,
     last_output: Instant,
     stalled: bool,
+    /// Connections that a session with `on_disconnect: stop` lives for; the one that started it is the first.
+    holders: u32,
     /// The agent has been ready: there is a conversation.
     started: bool,
     outcome: Option<Box<Outcome>>,
@@ -104,6 +107,7 @@ impl Supervisor {
             spawned_at: now,
             last_output: now,
             stalled: false,
+            holders: 1,
             started: false,
             outcome: None,
         };
@@ -157,7 +161,7 @@ impl Supervisor {
                 }
                 for line in &lines {
                     let parsed = life.ears.parse(line);
-                    let is_claude = parsed.is_some();
+                    let kind = parsed.as_ref().map(|parsed| EventKind::line(parsed.type_word()));
                     let heard = match &parsed {
                         Some(parsed) => {
                             parsed.kind_word().clone_into(life.ears.last_type.get_or_insert_default());
@@ -172,7 +176,7 @@ impl Supervisor {
                     for input in heard.before {
                         self.apply(life, input).await;
                     }
-                    record(line, is_claude, &mut self.log);
+                    record(line, kind, &mut self.log);
                     for input in heard.after {
                         self.apply(life, input).await;
                     }
@@ -231,6 +235,20 @@ impl Supervisor {
             }
             Command::Unpause if state == SessionState::Paused => Input::Unpause,
             Command::Unpause => return Err(SessionError::WrongState { state, need: "it is not paused" }),
+            Command::Hold => {
+                life.holders += 1;
+                life.timers.remove(&Timer::Disconnect);
+                return Ok(state);
+            }
+            Command::LetGo => {
+                life.holders = life.holders.saturating_sub(1);
+                if life.holders == 0
+                    && let Some(grace) = self.length(Timer::Disconnect, life)
+                {
+                    life.timers.insert(Timer::Disconnect, Instant::now() + grace);
+                }
+                return Ok(state);
+            }
         };
         let stops = matches!(input, Input::Stop(_));
         self.apply(life, input).await;
@@ -357,6 +375,9 @@ impl Supervisor {
             Timer::Start => Some(settings.start_timeout_seconds.duration()),
             Timer::Wall => self.plan.timeout,
             Timer::Idle => self.plan.idle_timeout.map(|limit| limit / 2),
+            // The dialect has no word for coming back.
+            Timer::Disconnect if self.plan.kind == SessionKind::Command => Some(Duration::ZERO),
+            Timer::Disconnect => Some(settings.disconnect_grace_seconds.duration()),
             Timer::ResultGrace => Some(settings.result_grace_seconds.duration()),
             Timer::Rung => Some(match life.machine.rung() {
                 Some(Rung::Interrupt) => settings.interrupt_grace_seconds.duration(),

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::feed::Feed;
 use super::log::{Encoder, decode};
 use crate::api::event::EventType;
+use crate::api::selector::EventKind;
 use crate::store::{Batch, SessionPatch, SharedStore, StoreError};
 use crate::telemetry::metrics::EventCounters;
 use crate::telemetry::time::now_ms;
@@ -75,9 +76,12 @@ impl LogWriter {
     }
 
     /// Takes an event whose data is already one valid JSON text.
-    pub fn push_json(&mut self, event_type: EventType, data: &[u8]) {
-        self.counters.taken_in(event_type, data.len());
-        self.encoder.push(event_type, now_ms(), data);
+    pub fn push_json(&mut self, kind: impl Into<EventKind>, data: &[u8]) {
+        let kind = kind.into();
+        if let Some(event_type) = kind.event_type() {
+            self.counters.taken_in(event_type, data.len());
+        }
+        self.encoder.push(kind, now_ms(), data);
     }
 
     /// Must the agent be held back?

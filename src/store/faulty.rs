@@ -16,7 +16,7 @@ use super::{
     SlotOutcome, Store, StoreError,
 };
 
-use crate::api::event::TypeSet;
+use crate::api::selector::TypeSet;
 
 /// A small generator of numbers (SplitMix64): the same seed, the same numbers.
 #[derive(Debug)]

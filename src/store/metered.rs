@@ -16,7 +16,7 @@ use super::{
     Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SharedStore,
     SlotOutcome, Store, StoreError,
 };
-use crate::api::event::TypeSet;
+use crate::api::selector::TypeSet;
 use crate::telemetry::metrics;
 
 /// The metrics of one operation: kept, because looking one up costs more than counting.

@@ -29,7 +29,7 @@ pub use types::{
     Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome,
 };
 
-use crate::api::event::TypeSet;
+use crate::api::selector::TypeSet;
 
 /// A shared handle to whichever store the settings chose.
 pub type SharedStore = Arc<dyn Store>;

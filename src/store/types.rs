@@ -6,8 +6,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::api::event::{Ended, SessionState, TypeSet};
+use crate::api::event::{Ended, SessionState};
 use crate::api::principal::Role;
+use crate::api::selector::TypeSet;
 use crate::api::session::{OnDisconnect, OnLost, SessionKind};
 
 /// The events appended together, as one record: the unit of storage.

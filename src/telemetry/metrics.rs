@@ -40,6 +40,12 @@ fn describe() {
     describe_counter!("cc_gateway_sessions_started_total", "Sessions started, by kind");
     describe_counter!("cc_gateway_sessions_ended_total", "Sessions ended, by reason");
     describe_counter!("cc_gateway_starts_refused_total", "Session starts refused, by error kind");
+    describe_counter!("cc_gateway_sessions_removed_total", "Ended sessions removed by retention");
+    describe_counter!(
+        "cc_gateway_event_bytes_removed_total",
+        Unit::Bytes,
+        "Bytes of events removed, with their sessions or from the head of a long log"
+    );
     describe_gauge!("cc_gateway_slots_max", "Slots there are");
     describe_counter!("cc_gateway_events_total", "Events taken into session logs, by type");
     describe_counter!("cc_gateway_event_bytes_total", Unit::Bytes, "Bytes of event data taken into session logs");
@@ -189,6 +195,17 @@ pub fn store_errors(store: &'static str, operation: &'static str) -> Counter {
 /// An agent answered for the first time.
 pub fn agent_started(took: Duration) {
     histogram!("cc_gateway_agent_start_seconds").record(took.as_secs_f64());
+}
+
+/// An ended session is no longer kept.
+pub fn session_removed(bytes: u64) {
+    counter!("cc_gateway_sessions_removed_total").increment(1);
+    counter!("cc_gateway_event_bytes_removed_total").increment(bytes);
+}
+
+/// The oldest events of a session were cut off, because its log is limited.
+pub fn log_cut(bytes: u64) {
+    counter!("cc_gateway_event_bytes_removed_total").increment(bytes);
 }
 
 /// So many left-over processes were killed.

@@ -16,7 +16,6 @@ use super::limiter::{Limiter, Verdict};
 use super::outbox::{Outbox, Outgoing};
 use super::progress::{Counted, Progress};
 use super::registry::Entered;
-use crate::api::event::EndReason;
 use crate::api::server::Connected;
 use crate::api::{ErrorKind, Order, PROTOCOL_VERSION, RpcError};
 use crate::config::settings::WebSocketSettings;
@@ -76,10 +75,9 @@ impl Connection {
         }
         // Calls under way are never cut off: a session half started would be nobody's.
         closed.calls.wait().await;
-        for session in self.peer.take_stops() {
-            let stop = Command::Stop(EndReason::Cancelled);
-            // One that has ended by itself needs no stop.
-            drop(self.sessions.ask(&self.peer.principal, session, stop).await);
+        for session in self.peer.take_held() {
+            // One that has ended by itself needs nobody.
+            drop(self.sessions.ask(&self.peer.principal, session, Command::LetGo).await);
         }
     }
 }

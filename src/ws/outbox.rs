@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use super::close::Close;
 use super::progress::Bytes;
 use crate::api::dialect::Ping;
+use crate::api::event::{Cursor, DetachReason, Detached};
 use crate::config::settings::WebSocketSettings;
 use crate::rpc::dispatch::Reply;
 use crate::rpc::envelope::notification;
@@ -36,6 +37,11 @@ const CLOSE_WAIT: Duration = Duration::from_secs(2);
 /// How often a failing store is tried again before the client is asked to come back later.
 const STORE_TRIES: u32 = 10;
 const STORE_WAIT: Duration = Duration::from_millis(200);
+/// A filtered reader is told how far it has come after so many events left out …
+const TELL_AFTER_EVENTS: u64 = 10_000;
+/// … or after such a time, if any were. Looked at every [`TELL_INTERVAL`], so that it is told within five seconds.
+const TELL_AFTER: Duration = Duration::from_secs(4);
+const TELL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What the other tasks hand over to be sent.
 #[derive(Debug)]
@@ -113,6 +119,8 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
         let mut ping = interval(self.settings.ping_interval_seconds.duration());
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.tick().await;
+        let mut tell = interval(TELL_INTERVAL);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut fed = false;
         loop {
             if let Some(reason) = *self.close.borrow_and_update() {
@@ -120,14 +128,19 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
             }
             fed |= self.drain_queue().await?;
             fed |= self.serve_attachments().await?;
+            fed |= self.tell_cursors().await?;
             if std::mem::take(&mut fed) {
                 self.flush().await?;
             }
             if self.attachments.iter().any(|attachment| attachment.reader.may_have_more()) {
+                // A filter may leave out much without a write that waits: the other tasks have their turn.
+                tokio::task::consume_budget().await;
                 continue;
             }
+            let filtered = self.attachments.iter().any(|attachment| attachment.reader.is_filtered());
             tokio::select! {
                 _ = self.close.changed() => {}
+                _ = tell.tick(), if filtered => {}
                 () = self.wake.notified() => {}
                 outgoing = self.queue.recv() => match outgoing {
                     Some(outgoing) => {
@@ -196,6 +209,37 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
         Ok(fed)
     }
 
+    /// Tells filtered readers how far they have come, where it is time. `true` if anything was fed.
+    async fn tell_cursors(&mut self) -> Result<bool, Close> {
+        let mut due = Vec::new();
+        for attachment in self.attachments.iter_mut().filter(|attachment| attachment.reader.left_out() > 0) {
+            let late = attachment.told_at.elapsed() >= TELL_AFTER;
+            if !late && attachment.reader.left_out() < TELL_AFTER_EVENTS {
+                continue;
+            }
+            let seq = attachment.reader.tell();
+            if attachment.attached.advance(seq) {
+                (attachment.sent, attachment.told_at) = (seq, Instant::now());
+                due.push(Cursor { session_id: attachment.reader.session(), seq });
+            }
+        }
+        for cursor in &due {
+            self.feed_text(notification("session.cursor", cursor)).await?;
+        }
+        Ok(!due.is_empty())
+    }
+
+    /// Ends an attachment whose next event is no longer kept; the other ones of the connection go on.
+    async fn expire(&mut self, at: usize, reason: DetachReason, oldest_seq: Option<u64>) -> Result<bool, Close> {
+        let Some(attachment) = self.attachments.get(at) else { return Ok(false) };
+        let session_id = attachment.reader.session();
+        let last_seq = attachment.attached.end();
+        tracing::warn!(%session_id, last_seq, "a reader was too far behind: what comes next is no longer kept");
+        self.feed_text(notification("session.detached", &Detached { session_id, last_seq, reason, oldest_seq }))
+            .await?;
+        Ok(true)
+    }
+
     async fn serve_one(&mut self, at: usize) -> Result<bool, Close> {
         let mut frames = std::mem::take(&mut self.frames);
         frames.clear();
@@ -212,7 +256,11 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
                     tokio::time::sleep(STORE_WAIT).await;
                 }
                 ReadError::Store(error) if error.retryable() => return Err(Close::TryLater),
-                ReadError::Expired { .. } | ReadError::Store(_) => {
+                ReadError::Expired { oldest } => {
+                    return self.expire(at, DetachReason::CursorExpired, Some(oldest)).await;
+                }
+                ReadError::Removed => return self.expire(at, DetachReason::Removed, None).await,
+                ReadError::Store(_) => {
                     let session_id = attachment.reader.session();
                     tracing::error!(%session_id, %error, "a session's log can't be read");
                     return Err(Close::Internal);
@@ -239,7 +287,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
                 }
             }
             if let Some(attachment) = self.attachments.get_mut(at) {
-                attachment.sent = seq;
+                (attachment.sent, attachment.told_at) = (seq, Instant::now());
             }
         }
         if let Some(attachment) = self.attachments.get_mut(at) {

@@ -3,7 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::api::dialect::{Ping, ProcessCompleted, ProcessOutput, ProcessStatus};
-use crate::api::event::{Cursor, Ended, Event, EventType, Output, Stalled, Started, StateChanged};
+use crate::api::event::{Cursor, Detached, Ended, Event, EventType, Output, Stalled, Started, StateChanged};
 use crate::api::server::{Connected, Draining};
 
 /// A notification's row.
@@ -21,6 +21,7 @@ pub(super) const NOTIFICATIONS: &[NotificationInfo] = &[
     row::<Connected>("connected", "The first frame of every connection"),
     row::<Event>("session.event", "One event of a session that this connection is attached to"),
     row::<Cursor>("session.cursor", "How far an attached reader has come whose filter left events out"),
+    row::<Detached>("session.detached", "The gateway has ended an attachment: what comes next is no longer kept"),
     row::<Draining>("server.draining", "The gateway is shutting down: finish, or come back later"),
     row::<Ping>("ping", "cc_executor: answer with `pong` if you like; nothing depends on it"),
     row::<ProcessStatus>("process.started", "cc_executor: the command runs"),

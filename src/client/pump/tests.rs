@@ -32,7 +32,7 @@ async fn attached(server: &TestServer, client: &Client, after_seq: u64) -> (Sess
         assert_eq!(peer.attached("running", 0).await, after_seq);
         peer
     };
-    let (stream, peer) = tokio::join!(client.attach(ID, after_seq, None), script);
+    let (stream, peer) = tokio::join!(client.attach(ID, after_seq, EventFilter::default()), script);
     (stream.unwrap(), peer)
 }
 
@@ -113,7 +113,10 @@ async fn a_filtered_stream_passes_over_what_was_left_out() {
         .await;
         peer
     };
-    let (stream, _peer) = tokio::join!(client.attach(ID, 0, Some(vec![EventType::State])), script);
+    let (stream, _peer) = tokio::join!(
+        client.attach(ID, 0, EventFilter { types: Some(vec![EventType::State.into()]), without: None }),
+        script
+    );
     assert_eq!(numbers(&mut stream.unwrap()).await, [4, 9]);
 }
 
@@ -126,7 +129,7 @@ async fn attaching_after_the_last_event_of_an_ended_session_ends_at_once() {
         assert_eq!(peer.attached("ended", 5).await, 5);
         peer
     };
-    let (stream, _peer) = tokio::join!(client.attach(ID, 5, None), script);
+    let (stream, _peer) = tokio::join!(client.attach(ID, 5, EventFilter::default()), script);
     assert!(stream.unwrap().next().await.is_none());
 }
 
@@ -140,7 +143,7 @@ async fn an_unknown_session_is_refused_by_attach_itself() {
         peer.answer_error(&call, json!({"code": -32002, "message": "No such session"})).await;
         peer
     };
-    let (stream, _peer) = tokio::join!(client.attach(ID, 0, None), script);
+    let (stream, _peer) = tokio::join!(client.attach(ID, 0, EventFilter::default()), script);
     assert!(matches!(stream.unwrap_err(), ClientError::Rpc(error) if error.code == -32002));
 }
 
@@ -177,7 +180,7 @@ async fn twenty_random_cuts_lose_nothing_and_repeat_nothing() {
         }
         unreachable!("the last round returns");
     };
-    let reading = async { numbers(&mut client.attach(ID, 0, None).await.unwrap()).await };
+    let reading = async { numbers(&mut client.attach(ID, 0, EventFilter::default()).await.unwrap()).await };
     let (read, _peer) = tokio::join!(reading, script);
     assert_eq!(read, (1..=LAST).collect::<Vec<_>>());
 }

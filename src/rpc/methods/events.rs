@@ -6,10 +6,12 @@ use serde_json::value::RawValue;
 use super::session::attach as attach_reader;
 use crate::api::RpcError;
 use crate::api::error::ErrorKind;
-use crate::api::event::{SessionState, TypeSet};
+use crate::api::event::SessionState;
 use crate::api::method::{SessionAttach, SessionDetach, SessionEvents};
-use crate::api::session::{AttachResult, DetachResult, EncodedEvents};
+use crate::api::selector::{EventFilter, TypeSet};
+use crate::api::session::{AttachResult, DetachResult, EncodedEvents, OnDisconnect};
 use crate::rpc::register::{Registrar, Request};
+use crate::session::Command;
 use crate::session::log::Frame;
 
 const DEFAULT_PAGE: u32 = 1_000;
@@ -27,11 +29,20 @@ pub(in crate::rpc) fn register(registrar: &mut Registrar) -> Result<(), Register
 
 async fn attach(request: Request<SessionAttach>) -> Result<AttachResult, RpcError> {
     let params = &request.params;
-    let types = params.types.as_ref().map_or(TypeSet::ALL, |types| types.iter().copied().collect());
+    let wanted = EventFilter { types: params.types.clone(), without: params.without.clone() }.wanted();
     let sessions = &request.context.sessions;
     let (session, reader) =
-        sessions.reader(&request.peer.principal, params.session_id, params.after_seq, types).await?;
+        sessions.reader(&request.peer.principal, params.session_id, params.after_seq, wanted).await?;
     request.attach(attach_reader(&request.peer, reader)?);
+    let live = sessions.live(params.session_id);
+    if let Some(handle) = live
+        && handle.row.on_disconnect == OnDisconnect::Stop
+        && handle.row.owner == request.peer.principal.subject
+        && request.peer.hold(params.session_id)
+    {
+        // One that ends at this very moment needs nobody.
+        drop(handle.ask(Command::Hold).await);
+    }
     Ok(AttachResult { session, next_seq: params.after_seq + 1 })
 }
 
@@ -87,10 +98,11 @@ fn fitting(frames: &[Frame], max_response_bytes: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::selector::EventKind;
 
     #[test]
     fn a_page_ends_before_the_event_that_would_make_it_too_large() {
-        let frame = |bytes: usize| Frame { seq: 1, type_code: 0, text: vec![b'x'; bytes].into() };
+        let frame = |bytes: usize| Frame { seq: 1, kind: EventKind::from_code(0), text: vec![b'x'; bytes].into() };
         let frames = [frame(400), frame(300), frame(100)];
         assert_eq!(fitting(&frames, ANSWER_FRAME_BYTES + 800), 3);
         assert_eq!(fitting(&frames, ANSWER_FRAME_BYTES + 799), 2);

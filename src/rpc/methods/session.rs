@@ -2,8 +2,9 @@
 
 use jsonrpsee::core::RegisterMethodError;
 
-use crate::api::event::{EndReason, TypeSet};
+use crate::api::event::EndReason;
 use crate::api::method::{SessionGet, SessionInterrupt, SessionList, SessionStart, SessionStop};
+use crate::api::selector::TypeSet;
 use crate::api::session::{ListResult, OnDisconnect, Session, StartResult, StateResult};
 use crate::api::{ErrorKind, RpcError};
 use crate::rpc::peer::{AttachError, Peer};
@@ -36,7 +37,7 @@ async fn start(request: Request<SessionStart>) -> Result<StartResult, RpcError> 
     if let StartOutcome::New(handle) = &started
         && handle.row.on_disconnect == OnDisconnect::Stop
     {
-        request.peer.stop_at_end(row.id);
+        request.peer.hold(row.id);
     }
     if wants_events {
         let (_, reader) = sessions.reader(&request.peer.principal, row.id, 0, TypeSet::ALL).await?;

@@ -206,8 +206,15 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Input::Interrupt),
         Just(Input::Pause),
         Just(Input::Unpause),
-        proptest::sample::select(vec![Timer::Start, Timer::Wall, Timer::Idle, Timer::ResultGrace, Timer::Rung])
-            .prop_map(Input::Elapsed),
+        proptest::sample::select(vec![
+            Timer::Start,
+            Timer::Wall,
+            Timer::Idle,
+            Timer::ResultGrace,
+            Timer::Disconnect,
+            Timer::Rung
+        ])
+        .prop_map(Input::Elapsed),
     ]
 }
 

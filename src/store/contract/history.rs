@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::{Outcome, sample};
-use crate::api::event::{SessionState, TypeSet};
+use crate::api::event::SessionState;
+use crate::api::selector::TypeSet;
 use crate::store::faulty::Seeded;
 use crate::store::{Batch, Created, ListQuery, NewSession, SessionPatch, SessionRow, SharedStore, StoreError};
 

@@ -5,7 +5,8 @@ use futures_util::future::join_all;
 use uuid::Uuid;
 
 use super::{Outcome, sample, there};
-use crate::api::event::{EventType, SessionState, TypeSet};
+use crate::api::event::{EventType, SessionState};
+use crate::api::selector::TypeSet;
 use crate::store::{Batch, LogBounds, SessionPatch, SharedStore, StoreError};
 use crate::telemetry::tasks;
 

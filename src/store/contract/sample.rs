@@ -3,8 +3,9 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::api::event::{EndReason, Ended, EventType, SessionState, TypeSet};
+use crate::api::event::{EndReason, Ended, EventType, SessionState};
 use crate::api::principal::Role;
+use crate::api::selector::TypeSet;
 use crate::api::session::{OnDisconnect, OnLost, SessionKind};
 use crate::store::{Account, Batch, NewSession, SessionPatch, SessionRow};
 

@@ -3,7 +3,8 @@
 use futures_util::future::join_all;
 
 use super::{Outcome, sample, there};
-use crate::api::event::{SessionState, TypeSet};
+use crate::api::event::SessionState;
+use crate::api::selector::TypeSet;
 use crate::store::{Created, ListQuery, LogBounds, NewSession, SharedStore, StoreError};
 use crate::telemetry::tasks;
 

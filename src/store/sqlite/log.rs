@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::fault::{Fault, from_stored, to_stored};
 use super::rows::{self, damaged};
 use super::sessions::{self, Head};
-use crate::api::event::TypeSet;
+use crate::api::selector::TypeSet;
 use crate::store::{Batch, LogBounds, READ_BATCHES, SessionPatch, StoreError};
 
 /// See [`crate::store::Store::append`].

@@ -34,7 +34,7 @@ use super::{
     Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome, Store,
     StoreError,
 };
-use crate::api::event::TypeSet;
+use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::telemetry::time::now_ms;
 

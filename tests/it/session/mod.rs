@@ -5,6 +5,7 @@ mod cap;
 mod crash;
 mod drain;
 mod ends;
+mod filters;
 mod idempotency;
 mod isolation;
 mod refusals;

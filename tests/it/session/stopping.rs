@@ -122,7 +122,7 @@ async fn a_session_that_still_waits_to_be_started_can_be_stopped() {
 
 #[tokio::test]
 async fn a_session_is_stopped_with_its_connection_only_if_it_asked_for_that() {
-    let gateway = Gateway::builder().start().await;
+    let gateway = Gateway::builder().setting("disconnect_grace_seconds", 0.2).start().await;
     let mut watcher = gateway.client().await;
     for (reset, word) in [(true, "stop"), (false, "stop"), (true, "keep"), (false, "keep")] {
         let mut client = gateway.client().await;
@@ -134,13 +134,38 @@ async fn a_session_is_stopped_with_its_connection_only_if_it_asked_for_that() {
         } else {
             client.close().await;
         }
-        watcher.ok("session.attach", json!({"session_id": session})).await;
         if word == "keep" {
             std::fs::write(super::workspace(&gateway, session).join("go"), "").unwrap();
         }
+        // To attach would be to come back.
+        while watcher.ok("session.get", json!({"session_id": session})).await["state"] != "ended" {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        watcher.ok("session.attach", json!({"session_id": session})).await;
         let end = ended(&watcher.until_ended(session).await);
         let expected = if word == "keep" { "completed" } else { "cancelled" };
         assert_eq!(end["reason"], expected, "reset {reset}, {word}");
     }
     assert_eq!(gateway.processes(), Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn an_owner_who_comes_back_in_time_keeps_the_session_that_was_to_end_with_its_connection() {
+    let gateway = Gateway::builder().setting("disconnect_grace_seconds", 3).start().await;
+    let mut first = gateway.client().await;
+    let params = json!({"prompt": "touch ready; await go; say done", "on_disconnect": "stop"});
+    let session = first.start(params).await;
+    until_file(&gateway, session, "ready").await;
+    first.reset();
+    let mut second = gateway.client().await;
+    second.ok("session.attach", json!({"session_id": session})).await;
+    let mut third = gateway.client().await;
+    third.ok("session.attach", json!({"session_id": session})).await;
+    third.close().await;
+    let last = second.ok("session.get", json!({"session_id": session})).await["last_seq"].as_u64().unwrap();
+    second.until_position(session, last).await;
+    // Longer than the grace: the second connection alone is enough.
+    second.expect_silence(std::time::Duration::from_millis(3_500)).await;
+    std::fs::write(super::workspace(&gateway, session).join("go"), "").unwrap();
+    assert_eq!(ended(&second.until_ended(session).await)["reason"], "completed");
 }

@@ -141,7 +141,11 @@ impl Client {
         if method == "session.attach"
             && let Some(session) = session_id(&params)
         {
-            self.ledger.attached(session, params["after_seq"].as_u64().unwrap_or(0), params["types"].is_array());
+            self.ledger.attached(
+                session,
+                params["after_seq"].as_u64().unwrap_or(0),
+                params["types"].is_array() || params["without"].is_array(),
+            );
         }
         self.send_raw(json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string()).await;
         id
@@ -257,6 +261,17 @@ impl Client {
     /// The number of a session's newest event here; 0 before the first.
     pub(crate) fn position(&self, session: Uuid) -> u64 {
         self.ledger.0.get(&session).map_or(0, |seen| seen.position)
+    }
+
+    /// Waits until this connection stands at `position` in a session's log, by events or by cursors.
+    pub(crate) async fn until_position(&mut self, session: Uuid, position: u64) {
+        within("the position to be reached", async {
+            while self.position(session) < position {
+                assert_eq!(self.closed, None, "the connection ended at {}", self.position(session));
+                self.read().await;
+            }
+        })
+        .await;
     }
 
     /// Waits for the end of the connection; messages before it are taken in.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::open;
-use crate::api::event::TypeSet;
+use crate::api::selector::TypeSet;
 use crate::store::Store;
 use crate::store::contract::sample;
 

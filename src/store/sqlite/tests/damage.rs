@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{by_hand, open};
-use crate::api::event::TypeSet;
+use crate::api::selector::TypeSet;
 use crate::store::contract::sample;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Batch, ListQuery, Store, StoreError};

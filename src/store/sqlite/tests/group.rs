@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use rusqlite::{Connection, OpenFlags};
 
 use super::{by_hand, open};
-use crate::api::event::TypeSet;
+use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::store::contract::sample;
 use crate::store::sqlite::writer::Writer;
