@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::api::Role;
 use crate::api::selector::TypeSet;
 use crate::store::{
-    Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome, Store,
-    StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow,
+    SlotOutcome, Store, StoreError,
 };
 
 /// Accounts by name. After [`Store::close`] it is away.
@@ -78,6 +78,27 @@ impl Store for FakeStore {
         Err(StoreError::Missing)
     }
     async fn bounds(&self, _id: Uuid) -> Result<LogBounds, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn cut_head(
+        &self,
+        _id: Uuid,
+        _epoch: u64,
+        _keep_bytes: u64,
+        _max_batches: u32,
+    ) -> Result<LogBounds, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn ended_sessions(&self, _query: EndedQuery) -> Result<Vec<EndedRow>, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn kept_bytes(&self) -> Result<u64, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn remove_session(&self, _id: Uuid) -> Result<bool, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn purge(&self, _max_batches: u32) -> Result<bool, StoreError> {
         Err(StoreError::Missing)
     }
     async fn take_slot(&self, _id: Uuid, _node: &str, _cap: u32, _lease_ms: u64) -> Result<SlotOutcome, StoreError> {

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SharedStore,
-    SlotOutcome, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow,
+    SharedStore, SlotOutcome, Store, StoreError,
 };
 
 use crate::api::selector::TypeSet;
@@ -188,6 +188,26 @@ impl Store for Faulty {
 
     async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError> {
         self.reads(self.inner.bounds(id)).await
+    }
+
+    async fn cut_head(&self, id: Uuid, epoch: u64, keep_bytes: u64, max_batches: u32) -> Result<LogBounds, StoreError> {
+        self.writes(self.inner.cut_head(id, epoch, keep_bytes, max_batches)).await
+    }
+
+    async fn ended_sessions(&self, query: EndedQuery) -> Result<Vec<EndedRow>, StoreError> {
+        self.reads(self.inner.ended_sessions(query)).await
+    }
+
+    async fn kept_bytes(&self) -> Result<u64, StoreError> {
+        self.reads(self.inner.kept_bytes()).await
+    }
+
+    async fn remove_session(&self, id: Uuid) -> Result<bool, StoreError> {
+        self.writes(self.inner.remove_session(id)).await
+    }
+
+    async fn purge(&self, max_batches: u32) -> Result<bool, StoreError> {
+        self.writes(self.inner.purge(max_batches)).await
     }
 
     async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SharedStore,
-    SlotOutcome, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow,
+    SharedStore, SlotOutcome, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::metrics;
@@ -65,6 +65,11 @@ meters!(
     end_session,
     read,
     bounds,
+    cut_head,
+    ended_sessions,
+    kept_bytes,
+    remove_session,
+    purge,
     take_slot,
     renew_slots,
     release_slot,
@@ -152,6 +157,26 @@ impl Store for Metered {
 
     async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError> {
         self.meters.bounds.measure(self.inner.bounds(id)).await
+    }
+
+    async fn cut_head(&self, id: Uuid, epoch: u64, keep_bytes: u64, max_batches: u32) -> Result<LogBounds, StoreError> {
+        self.meters.cut_head.measure(self.inner.cut_head(id, epoch, keep_bytes, max_batches)).await
+    }
+
+    async fn ended_sessions(&self, query: EndedQuery) -> Result<Vec<EndedRow>, StoreError> {
+        self.meters.ended_sessions.measure(self.inner.ended_sessions(query)).await
+    }
+
+    async fn kept_bytes(&self) -> Result<u64, StoreError> {
+        self.meters.kept_bytes.measure(self.inner.kept_bytes()).await
+    }
+
+    async fn remove_session(&self, id: Uuid) -> Result<bool, StoreError> {
+        self.meters.remove_session.measure(self.inner.remove_session(id)).await
+    }
+
+    async fn purge(&self, max_batches: u32) -> Result<bool, StoreError> {
+        self.meters.purge.measure(self.inner.purge(max_batches)).await
     }
 
     async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {

@@ -26,7 +26,8 @@ use uuid::Uuid;
 
 pub use error::StoreError;
 pub use types::{
-    Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow,
+    SlotOutcome,
 };
 
 use crate::api::selector::TypeSet;
@@ -77,7 +78,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Appends a batch. Idempotent: the very same batch (same bounds, types and bytes) again is a success,
     /// also after the session's end. [`StoreError::NotOwner`] for an old `epoch` and for anything new after
-    /// the session's end, [`StoreError::Gap`] if it does not begin at head + 1 or ends before it begins.
+    /// the session's end, [`StoreError::Gap`] if it does not begin at head + 1 or ends before it begins. A
+    /// batch that has been cut off is no longer known as the same.
     async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError>;
 
     /// Appends the batch that holds the terminal event and marks the session ended (whatever state the patch
@@ -96,8 +98,31 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn read(&self, id: Uuid, after_seq: u64, wanted: TypeSet, max_bytes: usize)
     -> Result<Vec<Batch>, StoreError>;
 
-    /// The first number that is still kept and the last one written.
+    /// The first number that is still kept, the last one written, and how much is kept.
     async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError>;
+
+    // --- retention --------------------------------------------------------------------------------
+
+    /// Removes the oldest batches of a log, whole ones, while more than `keep_bytes` of payload are kept: at
+    /// most `max_batches` in one call, and never the newest. The bounds after it tell whether to call again.
+    /// Also for a session that has ended. [`StoreError::NotOwner`] for an `epoch` that is not the current one.
+    async fn cut_head(&self, id: Uuid, epoch: u64, keep_bytes: u64, max_batches: u32) -> Result<LogBounds, StoreError>;
+
+    /// Ended sessions, the longest ended first (by `ended_at_ms`, then id). Pages stay stable while sessions
+    /// come and go: the cursor is the last row's moment and id.
+    async fn ended_sessions(&self, query: EndedQuery) -> Result<Vec<EndedRow>, StoreError>;
+
+    /// The payload bytes that all sessions keep together; removed sessions count no more.
+    async fn kept_bytes(&self) -> Result<u64, StoreError>;
+
+    /// Removes an ended session: at once it is unknown everywhere, with its log, labels and idempotency key.
+    /// Its batches are deleted by [`Store::purge`]. `false` if there is none, so also for the same call again;
+    /// [`StoreError::NotOwner`] if it has not ended.
+    async fn remove_session(&self, id: Uuid) -> Result<bool, StoreError>;
+
+    /// Deletes at most `max_batches` batches of removed sessions; `true` if more remain. What a gateway that
+    /// died has left is deleted too.
+    async fn purge(&self, max_batches: u32) -> Result<bool, StoreError>;
 
     // --- slots ------------------------------------------------------------------------------------
 

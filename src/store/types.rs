@@ -31,6 +31,8 @@ pub struct LogBounds {
     pub first: u64,
     /// The newest number; 0 for an empty log.
     pub head: u64,
+    /// What the kept payloads have together.
+    pub bytes: u64,
 }
 
 /// A session as it is stored.
@@ -131,6 +133,30 @@ pub struct Page {
     pub rows: Vec<SessionRow>,
     /// Are there older ones?
     pub more: bool,
+}
+
+/// Which ended sessions to tell, the longest ended first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EndedQuery {
+    /// Only those that come after this row: its `ended_at_ms` and id.
+    pub after: Option<(u64, Uuid)>,
+    /// None that carry a label of this name, unless its value is `false`.
+    pub without_label: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// An ended session, as far as it matters for how long it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedRow {
+    /// Its id.
+    pub id: Uuid,
+    /// When it ended.
+    pub ended_at_ms: u64,
+    /// How many bytes of payload its log keeps.
+    pub bytes: u64,
+    /// The directory it worked in.
+    pub workspace: String,
 }
 
 /// What came of asking for a slot.

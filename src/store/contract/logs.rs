@@ -31,7 +31,7 @@ pub async fn appended_batches_are_read_back_and_the_record_tells_the_head(store:
         store.append(id, 1, batch.clone()).await?;
         all.push(batch);
         assert_eq!(store.read(id, 0, TypeSet::ALL, usize::MAX).await?, all);
-        assert_eq!(store.bounds(id).await?, LogBounds { first: 1, head: last });
+        assert_eq!(store.bounds(id).await?, LogBounds { first: 1, head: last, bytes: 64 * all.len() as u64 });
         assert_eq!(there(store.session(id).await?)?.last_seq, last);
     }
     Ok(())
@@ -242,6 +242,6 @@ pub async fn nothing_new_follows_an_end(store: SharedStore) -> Outcome {
     }
     let taken = store.update_session(id, 1, sample::takeover_patch("node-2", 2)).await;
     assert_eq!(taken, Err(StoreError::NotOwner));
-    assert_eq!(store.bounds(id).await?, LogBounds { first: 1, head: 10 });
+    assert_eq!(store.bounds(id).await?, LogBounds { first: 1, head: 10, bytes: 256 });
     Ok(())
 }

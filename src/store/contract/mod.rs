@@ -9,6 +9,7 @@ mod accounts;
 mod history;
 mod listing;
 mod logs;
+mod retention;
 pub mod sample;
 mod sessions;
 mod slots;
@@ -72,6 +73,19 @@ macro_rules! store_contract {
                 another_end_is_refused,
                 an_end_that_does_not_follow_leaves_the_session_running,
                 nothing_new_follows_an_end;
+            retention:
+                reading_with_a_filter_skips_payloads_but_never_a_number,
+                a_read_gives_so_many_batches_at_most_and_the_next_goes_on,
+                bytes_are_counted_through_appends_cuts_and_removals,
+                a_cut_log_reads_from_its_first_kept_number_and_its_bounds_say_so,
+                a_cut_takes_so_many_batches_at_most_and_never_the_newest,
+                a_cut_by_another_epoch_is_refused_and_cuts_nothing,
+                ended_sessions_come_the_longest_ended_first,
+                pages_of_ended_sessions_stay_stable_while_sessions_come_and_go,
+                a_removed_session_is_gone_everywhere_at_once,
+                only_an_ended_session_can_be_removed,
+                a_key_of_a_removed_session_starts_anew,
+                a_purge_takes_so_many_batches_at_most_and_tells_whether_more_remain;
             slots:
                 slots_are_taken_up_to_the_cap_and_given_back,
                 taking_a_slot_again_counts_once,

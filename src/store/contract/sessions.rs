@@ -19,7 +19,7 @@ pub async fn a_created_session_is_read_back_as_it_was(store: SharedStore) -> Out
     for session in [full, bare] {
         assert_eq!(store.create_session(session.clone()).await?, Created::New);
         assert_eq!(store.session(session.row.id).await?, Some(session.row.clone()));
-        assert_eq!(store.bounds(session.row.id).await?, LogBounds { first: 1, head: 0 });
+        assert_eq!(store.bounds(session.row.id).await?, LogBounds { first: 1, head: 0, bytes: 0 });
     }
     store.check().await
 }

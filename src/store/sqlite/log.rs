@@ -1,6 +1,7 @@
 //! Event logs: appending batches, ending a session, reading on.
 //!
-//! Invariants: `sessions.last_seq` is the last batch's `last_seq` (both are written in one transaction);
+//! Invariants: `sessions.last_seq` is the last batch's `last_seq` (both are written in one transaction), and
+//! `sessions.bytes` the sum of its payloads;
 //! batches of a session follow each other without a gap; nothing follows a session's last event.
 
 use bytes::Bytes;
@@ -44,7 +45,8 @@ pub(super) fn end(
     sessions::mark_ended(connection, head.key, patch.ended_at_ms, ended.as_deref())
 }
 
-fn owned(connection: &Connection, id: Uuid, epoch: u64) -> Result<Head, Fault> {
+/// The session, if `epoch` is its current one.
+pub(super) fn owned(connection: &Connection, id: Uuid, epoch: u64) -> Result<Head, Fault> {
     let head = sessions::head(connection, id)?;
     if head.epoch == epoch { Ok(head) } else { Err(StoreError::NotOwner.into()) }
 }
@@ -78,12 +80,15 @@ fn push(connection: &Connection, head: &Head, batch: &Batch) -> Result<(), Fault
         return Err(StoreError::Gap { expected, found: batch.first_seq }.into());
     }
     let (first, last) = (to_stored(batch.first_seq)?, to_stored(batch.last_seq)?);
+    let bytes = to_stored(batch.payload.len() as u64)?;
     connection
         .prepare_cached(
             "INSERT INTO batches (session, last_seq, first_seq, types, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
         .execute(params![head.key, last, first, batch.types.0, batch.payload.as_ref()])?;
-    connection.prepare_cached("UPDATE sessions SET last_seq = ?2 WHERE key = ?1")?.execute(params![head.key, last])?;
+    connection
+        .prepare_cached("UPDATE sessions SET last_seq = ?2, bytes = bytes + ?3 WHERE key = ?1")?
+        .execute(params![head.key, last, bytes])?;
     Ok(())
 }
 
@@ -156,5 +161,5 @@ pub(super) fn bounds(connection: &Connection, id: Uuid) -> Result<LogBounds, Fau
         .query_row([head.key], |row| row.get(0))
         .optional()?;
     let first = first.map(from_stored).transpose()?.unwrap_or(head.last_seq.saturating_add(1));
-    Ok(LogBounds { first, head: head.last_seq })
+    Ok(LogBounds { first, head: head.last_seq, bytes: head.bytes })
 }

@@ -10,6 +10,7 @@ mod file;
 mod listing;
 mod log;
 mod readers;
+mod retention;
 mod rows;
 mod schema;
 mod sessions;
@@ -31,8 +32,8 @@ use self::fault::Fault;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{
-    Account, Batch, Created, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow, SlotOutcome, Store,
-    StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow,
+    SlotOutcome, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
@@ -175,6 +176,27 @@ impl Store for SqliteStore {
 
     async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError> {
         self.read_with("bounds", move |connection| log::bounds(connection, id)).await
+    }
+
+    async fn cut_head(&self, id: Uuid, epoch: u64, keep_bytes: u64, max_batches: u32) -> Result<LogBounds, StoreError> {
+        self.write("cut_head", move |connection| retention::cut_head(connection, id, epoch, keep_bytes, max_batches))
+            .await
+    }
+
+    async fn ended_sessions(&self, query: EndedQuery) -> Result<Vec<EndedRow>, StoreError> {
+        self.read_with("ended_sessions", move |connection| retention::ended(connection, &query)).await
+    }
+
+    async fn kept_bytes(&self) -> Result<u64, StoreError> {
+        self.read_with("kept_bytes", retention::kept_bytes).await
+    }
+
+    async fn remove_session(&self, id: Uuid) -> Result<bool, StoreError> {
+        self.write("remove_session", move |connection| retention::remove(connection, id)).await
+    }
+
+    async fn purge(&self, max_batches: u32) -> Result<bool, StoreError> {
+        self.write("purge", move |connection| retention::purge(connection, max_batches)).await
     }
 
     async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {

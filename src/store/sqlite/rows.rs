@@ -77,6 +77,11 @@ pub(super) fn decode(row: &Row<'_>) -> Result<SessionRow, Fault> {
     })
 }
 
+/// The workspace in a session's `about`.
+pub(super) fn workspace(about: &str) -> Result<String, Fault> {
+    Ok(from_json::<About>(about)?.workspace)
+}
+
 /// The UUID in that column.
 pub(super) fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid, Fault> {
     let bytes = row.get_ref(column)?.as_blob().map_err(|_| damaged("a session's id is not of bytes"))?;

@@ -39,7 +39,9 @@ const STATEMENTS: usize = 64;
 /// - Every filter of a listing has an index that ends in the listing's order (`created_at_ms`, `id`).
 ///   `labels` repeats owner and order for that reason. States are no filter of an index, but for one:
 ///   whatever has not ended is little.
-const STEPS: [&str; 1] = ["
+pub(super) const STEPS: [&str; 2] = [FIRST_FORM, RETENTION];
+
+const FIRST_FORM: &str = "
     CREATE TABLE sessions (
         key           INTEGER PRIMARY KEY AUTOINCREMENT,
         id            BLOB    NOT NULL UNIQUE,
@@ -110,7 +112,23 @@ const STEPS: [&str; 1] = ["
         one   INTEGER PRIMARY KEY CHECK (one = 1),
         at_ms INTEGER NOT NULL
     ) STRICT;
-"];
+";
+
+/// Counts what each session keeps, and finds what need not be kept.
+///
+/// - `sessions_ended` holds the bytes too: they are summed without the rows, in which `ended` can be long.
+/// - `removals` has the keys of removed sessions whose batches are still to be deleted.
+const RETENTION: &str = "
+    ALTER TABLE sessions ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
+    UPDATE sessions
+        SET bytes = (SELECT coalesce(sum(length(payload)), 0) FROM batches WHERE session = sessions.key);
+    CREATE INDEX sessions_ended ON sessions (ended_at_ms, id, bytes) WHERE state = 'ended';
+    CREATE INDEX idempotency_keys_by_session ON idempotency_keys (id);
+
+    CREATE TABLE removals (
+        key INTEGER PRIMARY KEY
+    ) STRICT;
+";
 
 /// A connection that may write. The file must be there.
 pub(super) fn connect_writer(file: &Path, synchronous: SqliteSynchronous) -> Result<Connection, Fault> {

@@ -111,12 +111,14 @@ pub(super) struct Head {
     pub(super) epoch: u64,
     pub(super) last_seq: u64,
     pub(super) has_ended: bool,
+    /// What its kept payloads have together.
+    pub(super) bytes: u64,
 }
 
 /// That part, or [`StoreError::Missing`].
 pub(super) fn head(connection: &Connection, id: Uuid) -> Result<Head, Fault> {
-    let mut statement =
-        connection.prepare_cached("SELECT key, node, epoch, last_seq, state = 'ended' FROM sessions WHERE id = ?1")?;
+    let mut statement = connection
+        .prepare_cached("SELECT key, node, epoch, last_seq, state = 'ended', bytes FROM sessions WHERE id = ?1")?;
     let mut found = statement.query([id.as_bytes()])?;
     let row = found.next()?.ok_or(StoreError::Missing)?;
     Ok(Head {
@@ -125,6 +127,7 @@ pub(super) fn head(connection: &Connection, id: Uuid) -> Result<Head, Fault> {
         epoch: from_stored(row.get(2)?)?,
         last_seq: from_stored(row.get(3)?)?,
         has_ended: row.get(4)?,
+        bytes: from_stored(row.get(5)?)?,
     })
 }
 

@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod file;
 mod group;
+mod retention;
 mod speed;
 
 use std::path::Path;
