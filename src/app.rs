@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::server::{Draining, Limits};
+use crate::api::server::Draining;
 use crate::auth::{Accounts, Authenticator, FirstAdmin, Tokens, load_or_create};
 use crate::claude::child_environment;
 use crate::config::settings::Settings;
@@ -150,7 +150,7 @@ impl App {
             sessions: Arc::clone(&sessions),
             node: node.clone(),
             store: store.kind(),
-            limits: limits(&settings),
+            limits: rpc::limits(&settings),
             started,
             connections: connections.count(),
         })?;
@@ -246,18 +246,6 @@ fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
         socket.listen(LISTEN_QUEUE)
     };
     bound().map_err(|source| AppError::Bind { address, source })
-}
-
-fn limits(settings: &Settings) -> Limits {
-    let ws = &settings.websocket;
-    Limits {
-        max_message_bytes: ws.max_message_bytes,
-        max_response_bytes: ws.max_response_bytes,
-        max_batch_calls: ws.max_batch_calls,
-        max_calls_in_flight: ws.max_calls_in_flight,
-        max_attachments: ws.max_attachments,
-        max_line_bytes: settings.sessions.max_line_bytes,
-    }
 }
 
 /// With one uid an agent can read the gateway's own secret: the operator must know.

@@ -1,6 +1,6 @@
 //! The secret that signs access tokens: taken from the settings, read from its file, or made at first start.
 //!
-//! Invariants: a secret has at least [`MIN_BYTES`] bytes and is no example; its file is readable by its
+//! Invariants: a secret has at least [`MIN_SECRET_BYTES`] bytes and is no example; its file is readable by its
 //! owner alone; when several gateways start at once on one directory, all end up with the same secret.
 //! Must not know what is signed with it.
 
@@ -14,19 +14,13 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::{Digest, Sha256};
 
+use crate::config::check::secret::{MIN_SECRET_BYTES, is_example};
 use crate::config::settings::AuthSettings;
 
-/// Shortest secret, in bytes: HS256 needs a key as long as its hash (RFC 7518 §3.2).
-pub const MIN_BYTES: usize = 32;
 /// Random bytes of a secret that we make.
 const MADE_BYTES: usize = 48;
 /// Longest file that can be a secret; a larger one is some other file.
 const MAX_FILE_BYTES: u64 = 4 * 1024;
-/// Fewest different bytes of a secret that is not a placeholder such as `xxxxxxxx…`.
-const MIN_DIFFERENT_BYTES: usize = 8;
-/// Words of the examples that people copy; looked for in lower case, without `-`, `_` and blanks.
-const EXAMPLE_WORDS: [&str; 7] =
-    ["changeme", "changethis", "example", "placeholder", "yoursecret", "replaceme", "secretkey"];
 
 /// The secret that signs access tokens. Its `Debug` shows nothing of it; its memory is wiped when dropped.
 #[derive(Debug)]
@@ -39,7 +33,7 @@ impl SigningSecret {
     /// [`SecretError::TooShort`] or [`SecretError::Example`].
     pub fn from_text(text: &str) -> Result<Self, SecretError> {
         let bytes = text.trim().as_bytes();
-        if bytes.len() < MIN_BYTES {
+        if bytes.len() < MIN_SECRET_BYTES {
             return Err(SecretError::TooShort { found: bytes.len() });
         }
         if is_example(text.trim()) {
@@ -68,7 +62,7 @@ impl SigningSecret {
 pub enum SecretError {
     /// Too few bytes.
     #[error(
-        "the signing secret has {found} bytes, it needs at least {MIN_BYTES}; make one with `openssl rand -base64 48`"
+        "the signing secret has {found} bytes, it needs at least {MIN_SECRET_BYTES}; make one with `openssl rand -base64 48`"
     )]
     TooShort {
         /// How many it has.
@@ -190,12 +184,6 @@ fn write_draft(draft: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()
-}
-
-fn is_example(text: &str) -> bool {
-    let different: std::collections::BTreeSet<u8> = text.bytes().collect();
-    let plain: String = text.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect::<String>().to_lowercase();
-    different.len() < MIN_DIFFERENT_BYTES || EXAMPLE_WORDS.iter().any(|word| plain.contains(word))
 }
 
 #[cfg(test)]

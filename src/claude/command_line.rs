@@ -19,7 +19,7 @@ pub const MAX_COMMAND_LINE_BYTES: usize = 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandLineError {
     /// One parameter is too long.
-    #[error("{parameter} is too long: {bytes} bytes, {limit} are possible")]
+    #[error("`{parameter}` is too long: {bytes} bytes, {limit} are possible")]
     ArgumentTooLong {
         /// The parameter of `session.start`.
         parameter: &'static str,
@@ -35,7 +35,7 @@ pub enum CommandLineError {
         bytes: usize,
     },
     /// A parameter holds a NUL character, which no argument can.
-    #[error("{parameter} holds a NUL character")]
+    #[error("`{parameter}` holds a NUL character")]
     Nul {
         /// The parameter of `session.start`.
         parameter: &'static str,

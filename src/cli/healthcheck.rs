@@ -69,7 +69,7 @@ async fn ask(listen: SocketAddr, ready: bool, within: Duration) -> Result<String
     }
     let reasons = serde_json::from_slice::<Readiness>(&answer.body).map(|readiness| readiness.reasons.join(", "));
     Err(match reasons {
-        Ok(reasons) if !reasons.is_empty() => format!("not {word}: {}", output::plain(&reasons)),
+        Ok(reasons) if !reasons.is_empty() => format!("not {word}: {}", output::plain_line(&reasons)),
         _ => format!("not {word}: {path} answered {}", answer.status),
     })
 }

@@ -18,10 +18,17 @@ fn write_line(to: &mut impl Write, text: &str) {
     drop(write!(to, "{text}{end}").and_then(|()| to.flush()));
 }
 
-/// Text with its control characters replaced, so that a name from elsewhere can't steer a terminal.
+/// Text without control characters other than line ends and tabs, so that text from elsewhere can't steer a
+/// terminal.
 #[must_use]
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
+}
+
+/// The same in one line: line ends and tabs become blanks.
+#[must_use]
+pub(super) fn plain_line(text: &str) -> String {
+    plain(text).replace(['\n', '\t'], " ")
 }
 
 #[cfg(test)]
@@ -37,7 +44,9 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_do_not_reach_a_terminal() {
-        assert_eq!(plain("a\u{1b}[31mb\nc"), "a\u{fffd}[31mb\u{fffd}c");
+    fn nothing_that_is_shown_can_steer_the_terminal() {
+        let text = "a\x1b]0;title\x07b\r\u{9b}31mc\n\td é✓";
+        assert_eq!(plain(text), "a]0;titleb31mc\n\td é✓");
+        assert_eq!(plain_line(text), "a]0;titleb31mc  d é✓");
     }
 }

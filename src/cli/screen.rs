@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncWriteExt, BufWriter, Stdout};
 
+use super::output::plain;
+
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 /// The spinner comes only after so long without anything new.
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -181,20 +183,5 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         self.hide_spinner();
-    }
-}
-
-/// Text without control characters other than line ends and tabs.
-pub(super) fn plain(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control() || matches!(character, '\n' | '\t')).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_that_is_shown_can_steer_the_terminal() {
-        assert_eq!(plain("a\x1b]0;title\x07b\r\u{9b}31mc\n\td é✓"), "a]0;titleb31mc\n\td é✓");
     }
 }

@@ -8,7 +8,8 @@ use crate::api::method::SessionList;
 use crate::api::session::{ListParams, Session};
 
 use super::gateway::{Failure, GatewayArgs, OK};
-use super::screen::{self, plain};
+use super::output::plain_line;
+use super::screen;
 
 /// The largest page that a gateway gives.
 const PAGE: u32 = 500;
@@ -96,13 +97,12 @@ fn row(session: &Session, now: SystemTime) -> [String; 6] {
     let age = humantime::parse_rfc3339_weak(&session.created_at)
         .map_or_else(|_| "?".to_owned(), |start| age(now.duration_since(start).unwrap_or_default()));
     let end = session.ended.as_ref().map_or_else(String::new, |ended| ended.reason.as_str().to_owned());
-    let one_line = |text: &str| plain(text).replace(['\n', '\t'], " ");
     [
         session.session_id.to_string(),
         session.state.as_str().to_owned(),
         age,
-        one_line(&session.owner),
-        one_line(&session.workspace),
+        plain_line(&session.owner),
+        plain_line(&session.workspace),
         end,
     ]
 }

@@ -201,7 +201,7 @@ fn as_text(accounts: &[Account]) -> String {
     let mut text = format!("{:width$}  {:5}  {:8}  MADE\n", "NAME", "ROLE", "STATE");
     for account in accounts {
         let state = if account.disabled { "disabled" } else { "enabled" };
-        let (name, made) = (output::plain(&account.username), rfc3339_ms(account.created_at_ms));
+        let (name, made) = (output::plain_line(&account.username), rfc3339_ms(account.created_at_ms));
         text.push_str(&format!("{name:width$}  {:5}  {state:8}  {made}\n", account.role.as_str()));
     }
     text

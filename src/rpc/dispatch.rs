@@ -5,7 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use http::Extensions;
@@ -50,6 +50,26 @@ pub fn order(message: &Message) -> Order {
     if any { Order::Ordered } else { Order::Concurrent }
 }
 
+/// The answer to a message whose calls are all refused with `error` and not carried out; none where nothing is
+/// to be answered. Counted as one call.
+#[must_use]
+pub fn refuse(message: &Message, error: &RpcError) -> Option<String> {
+    metrics::rpc_call("unknown", kind_word(error), Duration::ZERO);
+    let one = |part: &Result<Call, Refusal>| match part {
+        Ok(Call { id: None, .. }) => None,
+        Ok(Call { id, .. }) | Err(Refusal { id, .. }) => Some(error_answer(id.as_deref(), error)),
+    };
+    match message {
+        Message::Single(part) => one(part),
+        Message::Batch(parts) => joined(&parts.iter().filter_map(one).collect::<Vec<_>>()),
+    }
+}
+
+/// The answers of a batch as one text; none where there are none.
+fn joined(answers: &[String]) -> Option<String> {
+    (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
+}
+
 impl Dispatcher {
     /// A dispatcher of these methods.
     #[must_use]
@@ -81,9 +101,7 @@ impl Dispatcher {
                 answers.push(text);
             }
         }
-        if !answers.is_empty() {
-            whole.text = Some(format!("[{}]", answers.join(",")));
-        }
+        whole.text = joined(&answers);
         whole
     }
 
@@ -91,7 +109,7 @@ impl Dispatcher {
         let call = match part {
             Ok(call) => call,
             Err(refusal) => {
-                metrics::rpc_call("unknown", kind_word(&refusal.error), std::time::Duration::ZERO);
+                metrics::rpc_call("unknown", kind_word(&refusal.error), Duration::ZERO);
                 return Reply {
                     text: Some(error_answer(refusal.id.as_deref(), &refusal.error)),
                     attachments: Vec::new(),

@@ -18,6 +18,7 @@ use jsonrpsee::Methods;
 use jsonrpsee::core::RegisterMethodError;
 
 use crate::api::server::Limits;
+use crate::config::Settings;
 use crate::session::Sessions;
 use register::Registrar;
 
@@ -36,6 +37,20 @@ pub struct Context {
     pub started: Instant,
     /// Open WebSocket connections; counted by the upgrade, shown by `server.info`.
     pub connections: Arc<AtomicU64>,
+}
+
+/// What a client must keep to, of the settings.
+#[must_use]
+pub fn limits(settings: &Settings) -> Limits {
+    let ws = &settings.websocket;
+    Limits {
+        max_message_bytes: ws.max_message_bytes,
+        max_response_bytes: ws.max_response_bytes,
+        max_batch_calls: ws.max_batch_calls,
+        max_calls_in_flight: ws.max_calls_in_flight,
+        max_attachments: ws.max_attachments,
+        max_line_bytes: settings.sessions.max_line_bytes,
+    }
 }
 
 /// The whole method table, ready for dispatch.

@@ -60,6 +60,7 @@ impl Policy {
         self.check_unsupported(&params)?;
         self.check_prompt(&params)?;
         check_labels(&params)?;
+        check_ceilings(&params)?;
         self.check_mode(caller, params.permission_mode)?;
         check_mcp(caller, params.mcp_config.as_ref())?;
         let id = Uuid::new_v4();
@@ -280,6 +281,16 @@ fn check_labels(params: &StartParams) -> Result<(), SessionError> {
         Some(key) if key.is_empty() || key.len() > 200 => {
             Err(SessionError::InvalidParams("`idempotency_key` has 1 to 200 bytes".to_owned()))
         }
+        _ => Ok(()),
+    }
+}
+
+/// The ceilings of turns and costs. Claude's own answer to zero would be an agent that is started and fails.
+fn check_ceilings(params: &StartParams) -> Result<(), SessionError> {
+    let invalid = |text: &str| Err(SessionError::InvalidParams(text.to_owned()));
+    match (params.max_turns, params.max_budget_usd) {
+        (Some(0), _) => invalid("`max_turns` must be at least 1"),
+        (_, Some(dollars)) if dollars <= 0.0 => invalid("`max_budget_usd` must be above 0"),
         _ => Ok(()),
     }
 }

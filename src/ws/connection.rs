@@ -19,8 +19,8 @@ use super::registry::Entered;
 use crate::api::server::Connected;
 use crate::api::{ErrorKind, Order, PROTOCOL_VERSION, RpcError};
 use crate::config::settings::WebSocketSettings;
-use crate::rpc::dispatch::{Dispatcher, Reply, order};
-use crate::rpc::envelope::{Message as Rpc, error_answer, notification, parse};
+use crate::rpc::dispatch::{Dispatcher, Reply, order, refuse};
+use crate::rpc::envelope::{Message as Rpc, notification, parse};
 use crate::rpc::peer::Peer;
 use crate::session::{Command, Sessions};
 use crate::telemetry::{metrics, tasks};
@@ -249,23 +249,7 @@ impl Calls {
         let milliseconds = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
         let error = RpcError::new(ErrorKind::TooManyRequests, "too many messages on this connection; wait")
             .retry_after_ms(milliseconds);
-        metrics::rpc_call("unknown", error.kind().map_or("internal", ErrorKind::as_str), Duration::ZERO);
-        let one = |part: &Result<_, _>| match part {
-            Ok(crate::rpc::envelope::Call { id: None, .. }) => None,
-            Ok(call) => Some(error_answer(call.id.as_deref(), &error)),
-            Err(refusal) => {
-                let refusal: &crate::rpc::envelope::Refusal = refusal;
-                Some(error_answer(refusal.id.as_deref(), &error))
-            }
-        };
-        let text = match message {
-            Rpc::Single(part) => one(part),
-            Rpc::Batch(parts) => {
-                let answers: Vec<_> = parts.iter().filter_map(one).collect();
-                (!answers.is_empty()).then(|| format!("[{}]", answers.join(",")))
-            }
-        };
-        match text {
+        match refuse(message, &error) {
             Some(text) => self.outgoing.send(Outgoing::Notice(text)).await.is_ok(),
             None => true,
         }

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use uuid::Uuid;
 
 use crate::support::event::{Event, Ledger};
+use crate::support::presentable::{check_close, check_http, check_message};
 use crate::support::raw_socket::{Frame, RawSocket};
 use crate::support::{Client, MessagesApi, http};
 
@@ -54,6 +55,23 @@ fn the_client_fails_when_something_follows_the_terminal_event() {
     let session = Uuid::new_v4();
     ledger.take(event(session, 0, 1, "session.ended"));
     ledger.take(event(session, 1, 2, "claude"));
+}
+
+#[test]
+fn b8_an_error_that_tells_too_much_is_found_wherever_it_stands() {
+    let fails = |check: fn()| std::panic::catch_unwind(check).is_err();
+    assert!(fails(|| check_message(r#"{"jsonrpc":"2.0","id":1,"error":{"message":"no /home/me"}}"#)));
+    assert!(fails(|| check_message(r#"{"error":{"message":"panicked"},"id":1e999}"#)), "in any order, with any id");
+    assert!(
+        fails(|| check_message(r#" [{"id":1,"result":1},{"id":2,"error":{"data":{"a":"127.0.0.1"}}}]"#)),
+        "a batch"
+    );
+    assert!(fails(|| check_http(500, b"thread 'x' failed")));
+    assert!(fails(|| check_close("src/x.rs")));
+    // What is no error may name places: a workspace, a listener.
+    check_message(r#"[{"id":1,"result":{"workspace":"/home/me"}},{"id":2,"error":{"message":"no"}}]"#);
+    check_message(r#"{"method":"session.event","params":{"data":{"error":"/tmp/x"}}}"#);
+    check_http(200, b"/home/me");
 }
 
 #[test]

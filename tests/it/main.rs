@@ -24,6 +24,8 @@ mod programs;
 mod real_cli;
 mod rpc_envelope;
 mod rpc_methods;
+mod rpc_params;
+mod rpc_scopes;
 mod session;
 mod smoke;
 #[expect(dead_code, reason = "what only some tests need comes with the tests that need it")]

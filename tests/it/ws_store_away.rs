@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use cc_gateway::api::server::Limits;
 use cc_gateway::auth::{Authenticator, Tokens, load_or_create};
 use cc_gateway::config::settings::Settings;
 use cc_gateway::http::{AcceptLimits, Connections as Places};
@@ -48,14 +47,7 @@ async fn serve(gateway: &Gateway, store: SharedStore) -> SocketAddr {
         sessions: Arc::clone(&sessions),
         node: "node".to_owned(),
         store: store.kind(),
-        limits: Limits {
-            max_message_bytes: ws.max_message_bytes,
-            max_response_bytes: ws.max_response_bytes,
-            max_batch_calls: ws.max_batch_calls,
-            max_calls_in_flight: ws.max_calls_in_flight,
-            max_attachments: ws.max_attachments,
-            max_line_bytes: settings.sessions.max_line_bytes,
-        },
+        limits: cc_gateway::rpc::limits(&settings),
         started: Instant::now(),
         connections: connections.count(),
     })

@@ -60,7 +60,7 @@ async fn version(file: &Path, env: BTreeMap<OsString, OsString>) -> Result<Strin
     let text = String::from_utf8_lossy(&output.stdout);
     match text.lines().next().map(str::trim) {
         _ if !output.status.success() => Err(format!("failed: {}", output.status)),
-        Some(line) if !line.is_empty() => Ok(output::plain(line)),
+        Some(line) if !line.is_empty() => Ok(output::plain_line(line)),
         _ => Err("printed nothing".to_owned()),
     }
 }

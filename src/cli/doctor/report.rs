@@ -74,9 +74,9 @@ impl Report {
                 Level::Warn => "warn",
                 Level::Fail => "FAIL",
             };
-            text.push_str(&format!("{level}  {:<15}  {}\n", check.name, output::plain(&check.found)));
+            text.push_str(&format!("{level}  {:<15}  {}\n", check.name, output::plain_line(&check.found)));
             for line in check.advice.iter().flat_map(|advice| advice.lines()) {
-                text.push_str(&format!("{:23}→ {}\n", "", output::plain(line)));
+                text.push_str(&format!("{:23}→ {}\n", "", output::plain_line(line)));
             }
         }
         let count = |level| self.checks.iter().filter(|check| check.level == level).count();
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(report.exit(), Exit::FAILURE);
         assert_eq!(report.json()["checks"][2]["level"], "fail");
         let text = report.text();
-        assert!(text.contains("FAIL  c                broken\u{fffd}\n                       → mend\n"), "{text}");
+        assert!(text.contains("FAIL  c                broken\n                       → mend\n"), "{text}");
         assert!(text.ends_with("1 failed, 1 to know about\n"), "{text}");
     }
 }

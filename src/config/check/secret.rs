@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-/// Least length of a signing secret, in bytes.
+/// Least length of a signing secret, in bytes: HS256 needs a key as long as its hash (RFC 7518 §3.2).
 pub const MIN_SECRET_BYTES: usize = 32;
 
 /// Parts of secrets that stand in examples, after lower-casing and without anything but letters and digits.
@@ -37,13 +37,9 @@ const LEAST_DIFFERENT_BYTES: usize = 8;
 /// # Errors
 /// Why it does not serve and how to get one that does.
 pub fn judge(secret: &str) -> Result<(), &'static str> {
-    let letters: String = secret.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
     if secret.is_empty() {
         Err("is empty: expected 32 bytes or more; leave it out and one is made at first start")
-    } else if letters.starts_with("secret")
-        || EXAMPLES.iter().any(|example| letters.contains(example))
-        || repeats(secret)
-    {
+    } else if is_example(secret) {
         Err(
             "is an example that anybody can guess: expected 32 random bytes or more, such as from `openssl rand -hex 32`",
         )
@@ -52,6 +48,13 @@ pub fn judge(secret: &str) -> Result<(), &'static str> {
     } else {
         Ok(())
     }
+}
+
+/// Is it a secret that everybody knows: of an example, or one that repeats a few characters?
+#[must_use]
+pub fn is_example(secret: &str) -> bool {
+    let letters: String = secret.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    letters.starts_with("secret") || EXAMPLES.iter().any(|example| letters.contains(example)) || repeats(secret)
 }
 
 fn repeats(secret: &str) -> bool {

@@ -10,6 +10,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use super::presentable::check_http;
 use super::within;
 
 /// An answer, read to its end.
@@ -84,6 +85,7 @@ pub(crate) async fn request(
         tasks::spawn("test-http", connection);
         let (head, body) = sender.send_request(request).await.expect("an answer").into_parts();
         let body = body.collect().await.expect("a whole body").to_bytes();
+        check_http(head.status.as_u16(), &body);
         Response { status: head.status, headers: head.headers, body }
     })
     .await

@@ -11,6 +11,7 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod messages_api;
 pub(crate) mod metrics;
+pub(crate) mod presentable;
 pub(crate) mod proc;
 pub(crate) mod program;
 pub(crate) mod raw_socket;

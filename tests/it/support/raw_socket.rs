@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::presentable::{check_close, check_http, check_message};
 use super::within;
 
 /// A bare connection.
@@ -131,6 +132,7 @@ impl RawSocket {
         loop {
             if let Some((length, frame)) = parse(&self.pending) {
                 self.pending.drain(..length);
+                check_frame(&frame);
                 return Some(frame);
             }
             if !self.more("a frame").await {
@@ -151,7 +153,9 @@ impl RawSocket {
         while self.pending.len() < length {
             assert!(self.more("the body of an answer").await, "the connection ended within a body: {head}");
         }
-        (status, head, self.pending.drain(..length).collect())
+        let body: Vec<u8> = self.pending.drain(..length).collect();
+        check_http(status, &body);
+        (status, head, body)
     }
 
     /// Reads on to the close frame: its code and its reason. `None`: the connection ended without one.
@@ -199,6 +203,15 @@ impl RawSocket {
         let count = within(what, self.stream.read(&mut chunk)).await.unwrap_or(0);
         self.pending.extend_from_slice(&chunk[..count]);
         count > 0
+    }
+}
+
+/// Frames from the gateway tell nothing of its inside.
+fn check_frame((opcode, payload): &(u8, Vec<u8>)) {
+    match opcode {
+        1 => check_message(&String::from_utf8_lossy(payload)),
+        8 => check_close(&String::from_utf8_lossy(payload.get(2..).unwrap_or_default())),
+        _ => {}
     }
 }
 
