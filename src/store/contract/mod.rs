@@ -9,6 +9,7 @@ mod accounts;
 mod history;
 mod listing;
 mod logs;
+mod removal;
 mod retention;
 pub mod sample;
 mod sessions;
@@ -79,7 +80,8 @@ macro_rules! store_contract {
                 bytes_are_counted_through_appends_cuts_and_removals,
                 a_cut_log_reads_from_its_first_kept_number_and_its_bounds_say_so,
                 a_cut_takes_so_many_batches_at_most_and_never_the_newest,
-                a_cut_by_another_epoch_is_refused_and_cuts_nothing,
+                a_cut_by_another_epoch_is_refused_and_cuts_nothing;
+            removal:
                 ended_sessions_come_the_longest_ended_first,
                 pages_of_ended_sessions_stay_stable_while_sessions_come_and_go,
                 a_removed_session_is_gone_everywhere_at_once,
