@@ -19,6 +19,7 @@ mod harness;
 mod http_deadlines;
 mod http_limits;
 mod http_routes;
+mod log;
 mod observing;
 mod programs;
 mod real_cli;

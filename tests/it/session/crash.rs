@@ -1,9 +1,14 @@
 //! `kill -9` of the gateway: nothing that was acknowledged is lost, nothing is left running, each session
 //! gets one end.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{ended, run, until_file};
+use crate::support::dice::Dice;
+use crate::support::event::Event;
 use crate::support::{Gateway, soak};
 
 #[tokio::test]
@@ -59,41 +64,58 @@ async fn k4_after_a_kill_each_running_session_is_lost_once_and_nothing_is_left_r
     gateway.stop().await;
 }
 
+/// What a caller has seen of an event.
+fn content(event: &Event) -> (u64, &str, &str) {
+    (event.seq, &event.kind, event.data.get())
+}
+
 #[tokio::test]
-async fn k4_a_kill_at_any_moment_leaves_no_session_without_an_end() {
+async fn k4_a_kill_at_any_moment_loses_nothing_that_was_seen_and_leaves_no_session_without_an_end() {
     let mut gateway = Gateway::builder().start().await;
-    let rounds = soak::count(4, 50);
-    for round in 0..rounds {
+    let mut dice = Dice::roll();
+    for round in 0..soak::count(4, 50) {
         let mut client = gateway.client().await;
-        let mut asked = Vec::new();
-        for _ in 0..4 {
-            asked.push(client.send_call("session.start", json!({"prompt": "lines 200; say x; sleep 20ms"})).await);
+        // Most stream on and on; some come to their end by themselves, perhaps just then.
+        for number in 0..20 {
+            let script = if number % 4 == 0 { "lines 200; say x; sleep 20ms" } else { "rate 200 600s" };
+            let params = json!({"prompt": script, "labels": {"round": round.to_string()}});
+            client.send_call("session.start", params).await;
         }
-        // How far it comes differs from round to round.
-        let first = client.answer(asked[0]).await.unwrap();
-        let session = crate::support::client::session_id(&first).unwrap();
-        if round > 0 {
-            client.until_event(session, |event| event.seq as usize >= round * 200 / rounds).await;
-        }
+        // How far it comes differs: from the first start under way to all of them streaming.
+        let moment = dice.moment(Duration::from_millis(2_500));
+        let _killed = tokio::time::timeout(moment, client.until_event(Uuid::nil(), |_| false)).await;
         gateway.kill9().await;
         gateway.restart().await;
         gateway.until_no_processes().await;
-    }
-    let mut client = gateway.client().await;
-    let listed = client.ok("session.list", json!({"limit": 500})).await;
-    let sessions = listed["sessions"].as_array().unwrap();
-    assert!(sessions.len() >= rounds && sessions.len() <= rounds * 4, "{}", sessions.len());
-    for session in sessions {
-        assert_eq!(session["state"], "ended", "{session}");
-        let reason = session["ended"]["reason"].as_str().unwrap();
-        assert!(reason == "lost" || reason == "completed", "{session}");
-        let id = crate::support::client::session_id(session).unwrap();
-        client.ok("session.attach", json!({"session_id": id})).await;
-        let events = client.until_ended(id).await;
-        let ends: Vec<Value> =
-            events.iter().filter(|event| event.kind == "session.ended").map(|event| event.data()).collect();
-        assert_eq!(ends, [session["ended"].clone()]);
-        assert_eq!(session["last_seq"], events.len());
+
+        let mut reader = gateway.client().await;
+        let label = format!("round={round}");
+        let listed = reader.ok("session.list", json!({"limit": 500, "label": label})).await;
+        let sessions = listed["sessions"].as_array().unwrap();
+        let (mut seen_sessions, mut seen_events) = (0, 0);
+        for session in sessions {
+            assert_eq!(session["state"], "ended", "{session}");
+            let reason = session["ended"]["reason"].as_str().unwrap();
+            assert!(reason == "lost" || reason == "completed", "{session}");
+            let id = crate::support::client::session_id(session).unwrap();
+            reader.ok("session.attach", json!({"session_id": id})).await;
+            // The client checks that the numbers have no gap.
+            let events = reader.until_ended(id).await;
+            let ends: Vec<Value> =
+                events.iter().filter(|event| event.kind == "session.ended").map(Event::data).collect();
+            assert_eq!(ends, [session["ended"].clone()]);
+            assert_eq!(session["last_seq"], events.len());
+            let seen = client.events(id);
+            assert!(seen.len() <= events.len(), "{id}: {} events were seen, {} kept", seen.len(), events.len());
+            for (seen, kept) in seen.iter().zip(&events) {
+                assert_eq!(content(seen), content(kept), "{id}");
+            }
+            seen_sessions += usize::from(!seen.is_empty());
+            seen_events += seen.len();
+        }
+        assert_eq!(client.sessions(), seen_sessions, "a session that was seen has gone");
+        assert_eq!(super::slots_taken(&gateway).await, 0);
+        eprintln!("killed after {moment:?}: {} sessions, {seen_events} events seen", sessions.len());
     }
     gateway.stop().await;
 }

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::ended;
-use crate::support::Gateway;
 use crate::support::client::session_id;
+use crate::support::{Client, Gateway};
 
 #[tokio::test]
 async fn the_same_key_gives_the_same_session_also_after_a_restart() {
@@ -65,4 +65,41 @@ async fn starts_with_one_key_that_come_together_start_one_agent_and_take_one_slo
     one.ok("session.attach", json!({"session_id": sessions[0]})).await;
     one.until_ended(sessions[0]).await;
     assert_eq!(super::slots_taken(&gateway).await, 0);
+}
+
+#[tokio::test]
+async fn j4_one_key_50_times_at_once_and_again_after_a_reconnect_is_one_session() {
+    let mut gateway = Gateway::builder().start().await;
+    let token = gateway.login().await;
+    let params = json!({"prompt": "touch there; await go; say once", "idempotency_key": "fifty", "attach": false});
+    let mut sessions = Vec::new();
+    for time in ["at once", "after a reconnect"] {
+        let mut clients = Vec::new();
+        for _ in 0..5 {
+            clients.push(Client::connect(gateway.ws, "/ws", &token).await);
+        }
+        let mut asked = Vec::new();
+        for _ in 0..10 {
+            for (at, client) in clients.iter_mut().enumerate() {
+                asked.push((at, client.send_call("session.start", params.clone()).await));
+            }
+        }
+        for (at, call) in asked {
+            let answer = clients[at].answer(call).await.unwrap_or_else(|error| panic!("{time}: {error}"));
+            sessions.push(session_id(&answer).unwrap());
+        }
+        super::until_file(&gateway, sessions[0], "there").await;
+        assert_eq!((gateway.started_agents(), super::slots_taken(&gateway).await), (1, 1), "{time}");
+        clients.into_iter().for_each(Client::reset);
+    }
+    assert_eq!(sessions.len(), 100);
+    assert!(sessions.iter().all(|session| *session == sessions[0]), "{sessions:?}");
+    let mut client = gateway.client().await;
+    let listed = client.ok("session.list", json!({})).await;
+    assert_eq!(listed["sessions"].as_array().unwrap().len(), 1);
+    std::fs::write(super::workspace(&gateway, sessions[0]).join("go"), "").unwrap();
+    client.ok("session.attach", json!({"session_id": sessions[0]})).await;
+    assert_eq!(ended(&client.until_ended(sessions[0]).await)["result"], "once");
+    assert_eq!(gateway.started_agents(), 1);
+    gateway.stop().await;
 }

@@ -1,6 +1,7 @@
 //! Sessions of the scripted agent: their events, their ends, their processes, and who may start them.
 
 mod agent_start;
+mod calls;
 mod cap;
 mod crash;
 mod drain;
@@ -23,25 +24,25 @@ use crate::support::event::Event;
 use crate::support::{Client, Gateway};
 
 /// The data of the terminal event.
-fn ended(events: &[Event]) -> Value {
+pub(crate) fn ended(events: &[Event]) -> Value {
     let last = events.last().expect("a terminal event");
     assert_eq!(last.kind, "session.ended");
     last.data()
 }
 
 /// Runs a script to its end; all its events.
-async fn run(client: &mut Client, script: &str) -> Vec<Event> {
+pub(crate) async fn run(client: &mut Client, script: &str) -> Vec<Event> {
     let session = client.start(json!({"prompt": script})).await;
     client.until_ended(session).await
 }
 
 /// Where a session works that has named no workspace.
-fn workspace(gateway: &Gateway, session: Uuid) -> PathBuf {
+pub(crate) fn workspace(gateway: &Gateway, session: Uuid) -> PathBuf {
     gateway.path("workspaces").join(session.to_string())
 }
 
 /// Waits until the agent has made that file.
-async fn until_file(gateway: &Gateway, session: Uuid, name: &str) -> PathBuf {
+pub(crate) async fn until_file(gateway: &Gateway, session: Uuid, name: &str) -> PathBuf {
     let path = workspace(gateway, session).join(name);
     crate::support::eventually(&format!("the file {name}"), || path.exists().then_some(())).await;
     path

@@ -242,11 +242,9 @@ impl Client {
                 return event.clone();
             }
             looked = events.len();
-            let kinds: Vec<&str> = events.iter().rev().take(20).map(|event| event.kind.as_str()).collect();
-            assert_eq!(self.closed, None, "the connection ended before the event came; newest: {kinds:?}");
-            let newest = format!("{kinds:?}");
+            assert_eq!(self.closed, None, "the connection ended before the event came; {}", self.newest(session));
             if tokio::time::timeout_at(deadline, self.read()).await.is_err() {
-                panic!("waited {DEADLINE:?} in vain for an event of {session}; newest first: {newest}");
+                panic!("waited {DEADLINE:?} in vain for an event of {session}; {}", self.newest(session));
             }
         }
     }
@@ -259,6 +257,24 @@ impl Client {
     /// The events of a session that this connection has seen.
     pub(crate) fn events(&self, session: Uuid) -> Vec<Event> {
         self.ledger.0.get(&session).map(|seen| seen.events.clone()).unwrap_or_default()
+    }
+
+    /// The same, but handed over: for logs that a test would rather not keep.
+    pub(crate) fn take_events(&mut self, session: Uuid) -> Vec<Event> {
+        self.ledger.0.get_mut(&session).map(|seen| std::mem::take(&mut seen.events)).unwrap_or_default()
+    }
+
+    /// Reads a session's log to its terminal event and hands every event over. It waits for each anew, so that
+    /// a log may be as long as it likes.
+    pub(crate) async fn each_until_ended(&mut self, session: Uuid, mut take: impl FnMut(Event)) {
+        let mut ended = false;
+        while !ended {
+            self.until_event(session, |_| true).await;
+            for event in self.take_events(session) {
+                ended |= event.kind == "session.ended";
+                take(event);
+            }
+        }
     }
 
     /// The number of a session's newest event here; 0 before the first.
@@ -275,6 +291,11 @@ impl Client {
             }
         })
         .await;
+    }
+
+    /// How many sessions this connection has seen events of.
+    pub(crate) fn sessions(&self) -> usize {
+        self.ledger.0.values().filter(|seen| !seen.events.is_empty()).count()
     }
 
     /// Waits for the end of the connection; messages before it are taken in.
@@ -314,6 +335,13 @@ impl Client {
                 panic!("waited {DEADLINE:?} in vain for: {what}");
             }
         }
+    }
+
+    /// The types of a session's newest events, for messages.
+    fn newest(&self, session: Uuid) -> String {
+        let events = self.ledger.0.get(&session).map(|seen| seen.events.as_slice()).unwrap_or_default();
+        let kinds: Vec<&str> = events.iter().rev().take(20).map(|event| event.kind.as_str()).collect();
+        format!("newest first: {kinds:?}")
     }
 
     fn count(&self) -> usize {

@@ -6,6 +6,7 @@
 pub(crate) mod agents;
 pub(crate) mod cli;
 pub(crate) mod client;
+pub(crate) mod dice;
 pub(crate) mod event;
 pub(crate) mod gateway;
 pub(crate) mod http;

@@ -22,6 +22,11 @@ pub(crate) fn peak_rss_kib(pid: u32) -> u64 {
     status_number(pid, "VmHWM:").unwrap_or_else(|| panic!("process {pid} has no resident memory: has it ended?"))
 }
 
+/// From now on the most resident memory counts from what it has now.
+pub(crate) fn forget_peak_rss(pid: u32) {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("a process of ours");
+}
+
 /// How many descriptors it has open.
 pub(crate) fn fd_count(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("the descriptors of a living process").count()
