@@ -147,15 +147,18 @@ impl EventReader {
                 return Ok(!self.buffered.is_empty());
             }
         }
+        // The store may hold more than it has acknowledged: an append whose answer was lost, or is on its way.
+        // That is not shown yet, above all no end of a session that is still said to run.
+        let shown = self.feed.as_ref().map_or(u64::MAX, |feed| feed.head());
         let batches = self.store.read(self.session, self.cursor, STORE_READ_BYTES).await?;
-        for batch in &batches {
+        for batch in batches.iter().take_while(|batch| batch.first_seq <= shown) {
             let next = self.buffered.back().map_or(self.cursor, |frame| frame.seq) + 1;
             if batch.first_seq > next {
                 self.buffered.clear();
                 return Err(ReadError::Expired { oldest: batch.first_seq });
             }
             let after = next - 1;
-            self.buffered.extend(decode(batch)?.into_iter().filter(|frame| frame.seq > after));
+            self.buffered.extend(decode(batch)?.into_iter().filter(|frame| frame.seq > after && frame.seq <= shown));
         }
         self.exhausted = self.buffered.is_empty() && self.feed.is_none();
         Ok(!self.buffered.is_empty())
