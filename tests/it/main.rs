@@ -26,6 +26,7 @@ mod rpc_envelope;
 mod rpc_methods;
 mod session;
 mod smoke;
+mod store_trouble;
 #[expect(dead_code, reason = "what only some tests need comes with the tests that need it")]
 mod support;
 mod tidy;
