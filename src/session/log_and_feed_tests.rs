@@ -13,10 +13,10 @@ use super::log::Frame;
 use super::reader::{EventReader, ReadError};
 use super::writer::LogWriter;
 use crate::api::event::{EventType, TypeSet};
+use crate::store::SharedStore;
 use crate::store::contract::sample;
 use crate::store::faulty::Faulty;
 use crate::store::sqlite::test_store;
-use crate::store::{SharedStore, Store};
 
 /// One step of a history.
 #[derive(Debug, Clone)]
