@@ -15,8 +15,8 @@ use crate::config::settings::SessionSettings;
 use crate::store::{SharedStore, SlotOutcome};
 use crate::telemetry::tasks;
 
-/// How often giving a slot back is tried before it is left to its lease.
-const RELEASE_TRIES: u32 = 20;
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LONGEST_RETRY: Duration = Duration::from_secs(2);
 
 /// Slots and the start gate of one node.
 #[derive(Debug, Clone)]
@@ -102,16 +102,48 @@ impl Admission {
 }
 
 impl Slot {
-    /// Gives the slot back. A store that stays away is left to the lease.
+    /// Gives the slot back, however long the store stays away: the node's leases are renewed as long as it
+    /// lives, so a slot that was left to its lease would be lost until the next start.
     pub async fn release(self) {
-        for attempt in 0..RELEASE_TRIES {
-            match self.store.release_slot(self.session).await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(session_id = %self.session, %error, attempt, "a slot could not be given back");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+        let mut wait = FIRST_RETRY;
+        while let Err(error) = self.store.release_slot(self.session).await {
+            tracing::warn!(session_id = %self.session, %error, "a slot could not be given back");
+            if !error.retryable() {
+                return;
             }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_RETRY);
+        }
+    }
+
+    /// Gives the slot back without making the caller wait for the store.
+    pub fn release_later(self) {
+        tasks::spawn("slot-release", self.release());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store as _;
+    use crate::store::faulty::Faulty;
+    use crate::store::sqlite::test_store;
+
+    #[tokio::test]
+    async fn a_slot_comes_back_however_long_the_store_was_away() {
+        let store = Faulty::new(test_store(), 1, 1.0);
+        store.set_failing(false);
+        let admission = Admission::new(store.clone(), "node", &SessionSettings::default());
+        let slot = admission.take(Uuid::from_u128(1)).await.unwrap();
+        store.set_failing(true);
+        slot.release_later();
+        // Half of the failed calls land: those that did not must have been tried again.
+        while store.failed() < 4 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        store.set_failing(false);
+        while store.slots_taken().await.unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 }

@@ -14,6 +14,8 @@ pub mod feed;
 pub mod handle;
 pub mod launch;
 pub mod log;
+#[cfg(test)]
+mod log_and_feed_tests;
 pub mod machine;
 mod one_at_a_time;
 pub mod plan;

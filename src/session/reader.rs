@@ -187,17 +187,20 @@ impl EventReader {
                 return Ok(to > self.cursor);
             }
         }
+        // The store may hold more than it has acknowledged: an append whose answer was lost, or is on its way.
+        // That is not shown yet, above all no end of a session that is still said to run.
+        let shown = self.feed.as_ref().map_or(u64::MAX, |feed| feed.head());
         let batches = self.store.read(self.session, self.cursor, self.types, STORE_READ_BYTES).await?;
         let (mut frames, mut to) = (VecDeque::new(), self.cursor);
-        for batch in &batches {
+        for batch in batches.iter().take_while(|batch| batch.first_seq <= shown) {
             if batch.first_seq > to + 1 {
                 return Err(ReadError::Expired { oldest: batch.first_seq });
             }
             if batch.types.intersects(self.types) {
-                let wanted = |frame: &Frame| frame.seq > to && self.types.contains(frame.kind);
+                let wanted = |frame: &Frame| frame.seq > to && frame.seq <= shown && self.types.contains(frame.kind);
                 frames.extend(decode(batch)?.into_iter().filter(wanted));
             }
-            to = batch.last_seq;
+            to = batch.last_seq.min(shown);
         }
         (self.buffered, self.buffered_to) = (frames, to);
         self.exhausted = to == self.cursor && self.feed.is_none();

@@ -179,7 +179,8 @@ impl Sessions {
                 Err(SessionError::KeyReused)
             }
             Err(error) => {
-                slot.release().await;
+                // The refusal must not wait for a store that is away.
+                slot.release_later();
                 Err(error)
             }
         }

@@ -32,6 +32,9 @@ use crate::store::{SessionPatch, StoreError};
 use crate::telemetry::metrics;
 use crate::telemetry::time::now_ms;
 
+/// The clocks that judge the agent by what it prints: they stand still while nobody reads it.
+const JUDGE_OUTPUT: [Timer; 3] = [Timer::Start, Timer::Idle, Timer::ResultGrace];
+
 type Job = Pin<Box<dyn Future<Output = JobDone> + Send>>;
 
 /// What the one job under way came to.
@@ -73,6 +76,8 @@ struct Life {
     stalled: bool,
     /// Connections that a session with `on_disconnect: stop` lives for; the one that started it is the first.
     holders: u32,
+    /// The agent's pipe is not read because too much waits for the store.
+    held_back: bool,
     /// The agent has been ready: there is a conversation.
     started: bool,
     outcome: Option<Box<Outcome>>,
@@ -108,6 +113,7 @@ impl Supervisor {
             last_output: now,
             stalled: false,
             holders: 1,
+            held_back: false,
             started: false,
             outcome: None,
         };
@@ -124,8 +130,10 @@ impl Supervisor {
 
     /// Waits for the next thing to happen. Every branch is cancel-safe.
     async fn wait(&mut self, life: &mut Life) -> Happened {
-        let next_timer = life.timers.iter().min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
-        let reads = life.output.is_some() && !self.log.is_full();
+        self.hold_back(life, self.log.is_full());
+        let reads = life.output.is_some() && !life.held_back;
+        let counts = |(timer, _): &(&Timer, &Instant)| !(life.held_back && JUDGE_OUTPUT.contains(timer));
+        let next_timer = life.timers.iter().filter(counts).min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
         tokio::select! {
             Some(request) = self.commands.recv() => Happened::Asked(request),
             item = async { match &mut life.output { Some(output) => output.next().await, None => None } }, if reads => {
@@ -143,6 +151,21 @@ impl Supervisor {
             } } => {
                 life.timers.remove(&timer);
                 Happened::Timer(timer)
+            }
+        }
+    }
+
+    /// While the agent is held back its silence is not its own. Afterwards it gets its whole time again, for
+    /// what it has printed meanwhile is still to be read.
+    fn hold_back(&self, life: &mut Life, hold: bool) {
+        if std::mem::replace(&mut life.held_back, hold) && !hold {
+            let now = Instant::now();
+            life.last_output = now;
+            life.stalled = false;
+            for timer in JUDGE_OUTPUT {
+                if let (true, Some(after)) = (life.timers.contains_key(&timer), self.length(timer, life)) {
+                    life.timers.insert(timer, now + after);
+                }
             }
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct Gateway {
     process: Option<Child>,
     settings: TestSettings,
     env: Vec<(String, String)>,
+    /// The size of the disk that `data` is on, if it has one of its own.
+    disk_mib: Option<u32>,
     directory: TempDir,
     /// The value of `CC_TEST_RUN` in the environment of everything that the gateway starts.
     mark: String,
@@ -40,6 +42,7 @@ pub(crate) struct Gateway {
 pub(crate) struct Builder {
     settings: TestSettings,
     env: Vec<(String, String)>,
+    disk_mib: Option<u32>,
     directory: TempDir,
 }
 
@@ -59,6 +62,12 @@ impl Builder {
     /// Sets a variable of the gateway's own environment.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Gives its data directory a small disk of its own, which goes with the process: see [`Gateway::own_path`].
+    pub(crate) fn small_disk(mut self, mib: u32) -> Self {
+        self.disk_mib = Some(mib);
         self
     }
 
@@ -88,6 +97,7 @@ impl Builder {
             process: None,
             settings,
             env: self.env,
+            disk_mib: self.disk_mib,
             directory: self.directory,
             mark,
             killed: false,
@@ -121,7 +131,7 @@ impl Gateway {
         settings.set("agent_program", &env!("CARGO_BIN_EXE_scripted-agent"));
         settings.agent_env("HOME", &path("home").display());
         settings.agent_env("SCRIPTED_AGENT_COUNT_DIR", &path("agents").display());
-        Builder { settings, env: Vec::new(), directory }
+        Builder { settings, env: Vec::new(), disk_mib: None, directory }
     }
 
     /// Its process id.
@@ -137,6 +147,12 @@ impl Gateway {
     /// A file or directory below the one that is all its own: `data`, `workspaces`, `home`, `claude`.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// [`Gateway::path`] as the running gateway sees it: also below a disk of its own.
+    pub(crate) fn own_path(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        Path::new(&format!("/proc/{}/root", self.pid())).join(path.strip_prefix("/").expect("an absolute path"))
     }
 
     /// Everything that it has logged, over all its starts.
@@ -224,8 +240,8 @@ impl Gateway {
     async fn launch(&mut self) {
         let ready = self.path("ready.json");
         let log = File::options().create(true).append(true).open(self.path("gateway.log")).expect("a log file");
-        let process = Command::new(env!("CARGO_BIN_EXE_cc-gateway"))
-            .arg("serve")
+        let process = self
+            .program()
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .envs(self.settings.environment())
@@ -255,6 +271,24 @@ impl Gateway {
         let address = |name: &str| line[name].as_str().and_then(|text| text.parse().ok());
         self.http = address("http").unwrap_or_else(|| panic!("no HTTP address in {line}"));
         self.ws = address("ws").unwrap_or_else(|| panic!("no WebSocket address in {line}"));
+    }
+
+    /// The program and its words. The disk is mounted where only the gateway and its agents see it; every step
+    /// replaces the one before, so the process id is the gateway's.
+    fn program(&self) -> Command {
+        let program = env!("CARGO_BIN_EXE_cc-gateway");
+        let Some(mib) = self.disk_mib else {
+            let mut command = Command::new(program);
+            command.arg("serve");
+            return command;
+        };
+        let data = self.path("data");
+        std::fs::create_dir_all(&data).expect("the place of the disk");
+        let script = r#"mount -t tmpfs -o "size=$2m,mode=0700" tmpfs "$1" && exec "$0" serve"#;
+        let mut command = Command::new("unshare");
+        command.arg(if rustix::process::geteuid().is_root() { "-m" } else { "-Urm" });
+        command.args(["sh", "-c", script, program]).arg(data).arg(mib.to_string());
+        command
     }
 
     fn assert_no_panic(&self) {

@@ -27,6 +27,12 @@ pub(crate) fn forget_peak_rss(pid: u32) {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("a process of ours");
 }
 
+/// How many bytes it has written, to whatever.
+pub(crate) fn written_bytes(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok()).unwrap_or(0)
+}
+
 /// How many descriptors it has open.
 pub(crate) fn fd_count(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("the descriptors of a living process").count()
