@@ -30,6 +30,7 @@ use crate::rpc::envelope::notification;
 use crate::session::admission::Admission;
 use crate::session::launch::Launcher;
 use crate::session::policy::Policy;
+use crate::session::retention::Retention;
 use crate::session::workspace::Workspaces;
 use crate::session::{Sessions, recovery};
 use crate::store::metered::Metered;
@@ -183,6 +184,7 @@ impl App {
         ] {
             tasks::spawn(name, http::serve(listener, router, places, accept, stop.clone(), http_tracker.clone()));
         }
+        Retention::new(Arc::clone(&store), settings.retention.clone()).keep_up(stop.clone());
         keep_metrics(prometheus, stop.clone());
         tracing::info!(http = %ready.http, ws = %ready.ws, node, store = store.kind(), "listening");
         Ok((Self { settings, sessions, store, connections, stop, signals, http_tracker, ws_tracker }, ready))

@@ -217,6 +217,8 @@ pub struct SessionSettings {
     pub max_line_bytes: usize,
     /// Events of one session that may wait for the store, in bytes; beyond it the agent is held back.
     pub pending_events_bytes: usize,
+    /// Bytes of events kept of one session; beyond it its oldest events go, also while it runs. 0: no limit.
+    pub max_session_bytes: u64,
     /// Newest events of one live session kept in memory for its readers, in bytes.
     pub hot_tail_bytes: usize,
     /// On SIGTERM: how long running sessions may take to finish.
@@ -242,6 +244,7 @@ impl Default for SessionSettings {
             sigterm_grace_seconds: Seconds::new(10.0),
             max_line_bytes: 16 * 1024 * 1024,
             pending_events_bytes: 8 * 1024 * 1024,
+            max_session_bytes: 4 * 1024 * 1024 * 1024,
             hot_tail_bytes: 1024 * 1024,
             drain_grace_seconds: Seconds::new(30.0),
             slot_lease_seconds: Seconds::new(15.0),
@@ -261,8 +264,6 @@ pub struct RetentionSettings {
     pub keep_label: String,
     /// How often is looked for what is to go.
     pub retention_interval_seconds: Seconds,
-    /// Bytes of events kept of one session; beyond it its oldest events go, also while it runs. 0: no limit.
-    pub max_session_bytes: u64,
 }
 
 impl Default for RetentionSettings {
@@ -272,7 +273,6 @@ impl Default for RetentionSettings {
             keep_bytes: 20 * 1024 * 1024 * 1024,
             keep_label: "keep".to_owned(),
             retention_interval_seconds: Seconds::new(60.0),
-            max_session_bytes: 4 * 1024 * 1024 * 1024,
         }
     }
 }

@@ -23,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A peer that acknowledges nothing of what it was sent for so long is gone (`TCP_USER_TIMEOUT`).
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+/// Bytes that the kernel takes of a connection before it can send them. With megabytes, as by default, a client that reads
+/// slowly seems to take nothing for a long time, and then much at once; and what waits there is memory that nobody counts.
+const UNSENT: u32 = 32 * 1024;
 /// After so long without traffic the kernel asks whether the peer is still there …
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 /// … and repeats the question this often, until [`UNACKNOWLEDGED`] has passed.
@@ -118,7 +121,8 @@ fn set_options(stream: &TcpStream) {
     let set = socket
         .set_tcp_nodelay(true)
         .and_then(|()| socket.set_tcp_keepalive(&keepalive))
-        .and_then(|()| socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)));
+        .and_then(|()| socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED)))
+        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT));
     if let Err(error) = set {
         // The peer may be gone already; the connection then ends by itself.
         tracing::debug!(%error, "a socket option could not be set");

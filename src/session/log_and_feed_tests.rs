@@ -12,7 +12,7 @@ use super::feed::Feed;
 use super::log::Frame;
 use super::reader::{EventReader, ReadError};
 use super::writer::LogWriter;
-use crate::api::event::{EventType};
+use crate::api::event::EventType;
 use crate::api::selector::TypeSet;
 use crate::store::SharedStore;
 use crate::store::contract::sample;

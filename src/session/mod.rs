@@ -24,6 +24,7 @@ pub mod reader;
 mod record;
 pub mod recovery;
 pub mod registry;
+pub mod retention;
 mod supervisor;
 mod view;
 pub mod workspace;

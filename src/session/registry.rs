@@ -193,7 +193,8 @@ impl Sessions {
         let (state, state_seen) = watch::channel(row.state);
         let (running, running_seen) = watch::channel(None);
         let log =
-            LogWriter::new(id, epoch, Arc::clone(&self.store), Arc::clone(&feed), self.settings.pending_events_bytes);
+            LogWriter::new(id, epoch, Arc::clone(&self.store), Arc::clone(&feed), self.settings.pending_events_bytes)
+                .limited_to(self.settings.max_session_bytes);
         let supervisor = Supervisor {
             settings: Arc::clone(&self.settings),
             launcher: Arc::clone(&self.launcher),

@@ -22,7 +22,7 @@ use super::machine::{Effect, ExitFacts, Input, Machine, Outcome, Push, Rung, Tim
 use super::plan::Plan;
 use super::record::RecordWriter;
 use super::writer::LogWriter;
-use crate::api::event::{Ended, EventType, SessionState, Stalled, Started, StateChanged};
+use crate::api::event::{EventType, SessionState, Stalled, Started, StateChanged};
 use crate::api::selector::EventKind;
 use crate::api::session::SessionKind;
 use crate::claude::{PermissionQuestion, control};
@@ -419,7 +419,7 @@ impl Supervisor {
         let reason = outcome.reason;
         let now = now_ms();
         let resumable = self.plan.resumable && life.started;
-        let ended = ended(*outcome, now.saturating_sub(self.created_at_ms), resumable);
+        let ended = outcome.told(now.saturating_sub(self.created_at_ms), resumable);
         let patch = SessionPatch {
             state: Some(SessionState::Ended),
             ended_at_ms: Some(now),
@@ -465,26 +465,6 @@ impl<F: Future<Output = ()> + Send + 'static> IntoJob for F {
             self.await;
             JobDone::TreeGone
         })
-    }
-}
-
-fn ended(outcome: Outcome, duration_ms: u64, resumable: bool) -> Ended {
-    let verdict = outcome.verdict;
-    let of = |take: fn(&super::machine::Verdict) -> Option<serde_json::Value>| verdict.as_deref().and_then(take);
-    Ended {
-        reason: outcome.reason,
-        exit_code: outcome.exit.code,
-        signal: outcome.exit.signal,
-        is_error: outcome.is_error,
-        message: outcome.message,
-        result: verdict.as_deref().and_then(|verdict| verdict.result.clone()),
-        structured_output: of(|verdict| verdict.structured_output.clone()),
-        total_cost_usd: verdict.as_deref().and_then(|verdict| verdict.total_cost_usd),
-        usage: of(|verdict| verdict.usage.clone()),
-        num_turns: verdict.as_deref().and_then(|verdict| verdict.num_turns),
-        duration_ms,
-        resumable,
-        forced_exit: outcome.forced_exit,
     }
 }
 

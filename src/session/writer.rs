@@ -17,14 +17,18 @@ use super::feed::Feed;
 use super::log::{Encoder, decode};
 use crate::api::event::EventType;
 use crate::api::selector::EventKind;
-use crate::store::{Batch, SessionPatch, SharedStore, StoreError};
-use crate::telemetry::metrics::EventCounters;
+use crate::store::{Batch, SessionPatch, SharedStore, Store, StoreError};
+use crate::telemetry::metrics::{self, EventCounters};
 use crate::telemetry::time::now_ms;
 
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LONGEST_RETRY: Duration = Duration::from_secs(2);
 
-type Append = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+/// Batches that one cut removes at most, so that no other writer waits for long.
+const CUT_BATCHES: u32 = 32;
+
+/// What an append came to: the bytes kept, if the log's head was cut after it.
+type Append = Pin<Box<dyn Future<Output = Result<Option<u64>, StoreError>> + Send>>;
 
 /// The writing end of one session's log. Owned by its supervisor.
 pub struct LogWriter {
@@ -38,6 +42,9 @@ pub struct LogWriter {
     /// The record's change that goes with the terminal event, once that has been pushed.
     end: Option<SessionPatch>,
     full_at: usize,
+    /// The bytes that the log keeps, and beyond which its head is cut; 0: never.
+    kept: u64,
+    limit: u64,
     counters: EventCounters,
 }
 
@@ -62,8 +69,17 @@ impl LogWriter {
             under_way: None,
             end: None,
             full_at,
+            kept: 0,
+            limit: 0,
             counters: EventCounters::new(),
         }
+    }
+
+    /// Beyond `limit` bytes (0: never) the log's oldest batches are cut off. A log that grows is cut by an eighth at a
+    /// time, so that not every append is followed by a cut.
+    #[must_use]
+    pub fn limited_to(self, limit: u64) -> Self {
+        Self { limit, ..self }
     }
 
     /// Takes an event whose data is a type of ours.
@@ -110,7 +126,9 @@ impl LogWriter {
         let Some((append, _)) = &mut self.under_way else { return Ok(()) };
         let outcome = append.await;
         let Some((_, batch)) = self.under_way.take() else { return Ok(()) };
-        outcome?;
+        if let Some(kept) = outcome? {
+            self.kept = kept;
+        }
         self.feed.publish(decode(&batch)?);
         Ok(())
     }
@@ -151,6 +169,8 @@ impl LogWriter {
 
     fn start_append(&mut self, batch: Batch) -> Append {
         let (store, session, epoch) = (Arc::clone(&self.store), self.session, self.epoch);
+        self.kept += batch.payload.len() as u64;
+        let (kept, limit) = (self.kept, self.limit);
         // The terminal event is the last one pushed, so it is in the batch after which nothing waits.
         let end = if self.encoder.pending_bytes() == 0 { self.end.take() } else { None };
         Box::pin(async move {
@@ -166,9 +186,28 @@ impl LogWriter {
                         tokio::time::sleep(wait).await;
                         wait = (wait * 2).min(LONGEST_RETRY);
                     }
-                    other => return other,
+                    Err(error) => return Err(error),
+                    Ok(()) if end.is_none() && limit > 0 && kept > limit => {
+                        return Ok(cut(&*store, session, epoch, kept, limit).await);
+                    }
+                    Ok(()) => return Ok(None),
                 }
             }
         })
+    }
+}
+
+/// Cuts the log's head; the bytes kept then. A cut that fails is made up for after the next append.
+async fn cut(store: &dyn Store, session: Uuid, epoch: u64, kept: u64, limit: u64) -> Option<u64> {
+    match store.cut_head(session, epoch, limit - limit / 8, CUT_BATCHES).await {
+        Ok(bounds) => {
+            metrics::log_cut(kept.saturating_sub(bounds.bytes));
+            tracing::debug!(session_id = %session, oldest_seq = bounds.first, "the head of a long log was cut off");
+            Some(bounds.bytes)
+        }
+        Err(error) => {
+            tracing::warn!(session_id = %session, %error, "the head of a long log could not be cut off");
+            None
+        }
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Machine;
-use crate::api::event::EndReason;
+use crate::api::event::{EndReason, Ended};
 use crate::api::session::SessionKind;
 
 /// Claude's result, as far as the end of the session needs it.
@@ -108,6 +108,30 @@ impl Machine {
                 EndReason::NoResult,
                 Some(format!("the agent ended without a result, with exit code {}", code.unwrap_or(-1))),
             ),
+        }
+    }
+}
+
+impl Outcome {
+    /// The terminal event's data.
+    #[must_use]
+    pub fn told(self, duration_ms: u64, resumable: bool) -> Ended {
+        let verdict = self.verdict;
+        let of = |take: fn(&Verdict) -> Option<Value>| verdict.as_deref().and_then(take);
+        Ended {
+            reason: self.reason,
+            exit_code: self.exit.code,
+            signal: self.exit.signal,
+            is_error: self.is_error,
+            message: self.message,
+            result: verdict.as_deref().and_then(|verdict| verdict.result.clone()),
+            structured_output: of(|verdict| verdict.structured_output.clone()),
+            total_cost_usd: verdict.as_deref().and_then(|verdict| verdict.total_cost_usd),
+            usage: of(|verdict| verdict.usage.clone()),
+            num_turns: verdict.as_deref().and_then(|verdict| verdict.num_turns),
+            duration_ms,
+            resumable,
+            forced_exit: self.forced_exit,
         }
     }
 }

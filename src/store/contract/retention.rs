@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{Outcome, sample, there};
-use crate::api::event::{EventType};
+use crate::api::event::EventType;
 use crate::api::selector::TypeSet;
 use crate::store::{Batch, EndedQuery, LogBounds, READ_BATCHES, SharedStore, StoreError};
 

@@ -4,4 +4,5 @@
 mod coming_back;
 mod last_byte;
 mod load;
+mod retention;
 mod slow_readers;

@@ -2,10 +2,16 @@
 //!
 //! That a client who never reads is closed with 4008 and its position is in `ws_close`.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::support::{Client, Gateway, metrics, proc};
+use crate::session::ended;
+use crate::support::event::{Event, Ledger};
+use crate::support::raw_socket::{Frame, RawSocket};
+use crate::support::{Client, Gateway, metrics, proc, soak};
 
 const OPEN: &str = "cc_gateway_connections{listener=\"ws\"}";
 const LINES: u64 = 25_000;
@@ -76,5 +82,71 @@ async fn g2_a_client_that_reads_again_after_the_end_gets_everything_in_order() {
     })
     .await;
     assert_eq!((count, lines), (last, LINES));
+    gateway.stop().await;
+}
+
+/// Calls a method and reads on to its answer; nothing else comes before it.
+async fn call(socket: &mut RawSocket, method: &str, params: Value) -> Value {
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+    socket.frame(&Frame::text(call.to_string())).await;
+    loop {
+        let (_, payload) = socket.read_frame().await.expect("an answer");
+        let message: Value = serde_json::from_slice(&payload).expect("JSON");
+        if message["id"] == 1 {
+            return message["result"].clone();
+        }
+    }
+}
+
+#[tokio::test]
+async fn g5_a_client_at_ten_kilobytes_a_second_is_never_closed_and_misses_nothing() {
+    let mut gateway = Gateway::builder()
+        .setting("slow_reader_timeout_seconds", soak::count(5, 10))
+        .setting("ping_interval_seconds", soak::count(5, 20))
+        .start()
+        .await;
+    let token = gateway.login().await;
+    let mut starter = gateway.client().await;
+    let session = starter.start(json!({"prompt": "lines 20000 1000; say end"})).await;
+    assert_eq!(ended(&starter.until_ended(session).await)["reason"], "completed");
+    starter.close().await;
+
+    let mut socket = RawSocket::connect_with_buffer(gateway.ws, 16 * 1024).await.upgrade("/ws", &token).await;
+    call(&mut socket, "session.attach", json!({"session_id": session})).await;
+    let mut ledger = Ledger::default();
+    let (step, mut due) = (Duration::from_millis(100), Instant::now());
+    // 1,000 bytes ten times a second.
+    for _ in 0..10 * soak::count(13, 120) {
+        due += step;
+        tokio::time::sleep_until(due).await;
+        assert!(socket.read_some(1_000).await, "the connection has ended");
+        while let Some((opcode, payload)) = socket.next_read() {
+            match opcode {
+                1 => {
+                    let message: Value = serde_json::from_slice(&payload).expect("JSON");
+                    assert_eq!(message["method"], "session.event");
+                    let event: Event = serde_json::from_value(message["params"].clone()).expect("an event");
+                    ledger.take(event);
+                }
+                9 => socket.frame(&Frame::of(10, payload)).await,
+                _ => panic!("opcode {opcode}: {}", String::from_utf8_lossy(&payload)),
+            }
+        }
+    }
+    let seen = ledger.0[&session].position;
+    assert!(seen > 10, "{seen} events");
+    metrics::until(gateway.http, OPEN, 1.0).await;
+    // All that is left, without a pause.
+    while !ledger.0[&session].ended {
+        let (opcode, payload) = socket.read_frame().await.expect("more events");
+        match opcode {
+            1 => {
+                let message: Value = serde_json::from_slice(&payload).expect("JSON");
+                ledger.take(serde_json::from_value(message["params"].clone()).expect("an event"));
+            }
+            9 => socket.frame(&Frame::of(10, payload)).await,
+            _ => panic!("opcode {opcode}: {}", String::from_utf8_lossy(&payload)),
+        }
+    }
     gateway.stop().await;
 }

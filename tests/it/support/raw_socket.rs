@@ -158,6 +158,21 @@ impl RawSocket {
         (status, head, body)
     }
 
+    /// Reads at most so many bytes and keeps them; `false` at the end of the connection.
+    pub(crate) async fn read_some(&mut self, bytes: usize) -> bool {
+        let mut chunk = vec![0; bytes];
+        let count = within("some bytes", self.stream.read(&mut chunk)).await.unwrap_or(0);
+        self.pending.extend_from_slice(&chunk[..count]);
+        count > 0
+    }
+
+    /// The next frame among what has been read.
+    pub(crate) fn next_read(&mut self) -> Option<(u8, Vec<u8>)> {
+        let (length, frame) = parse(&self.pending)?;
+        self.pending.drain(..length);
+        Some(frame)
+    }
+
     /// Reads on to the close frame: its code and its reason. `None`: the connection ended without one.
     pub(crate) async fn closed(&mut self) -> Option<(u16, String)> {
         while let Some((opcode, payload)) = self.read_frame().await {
