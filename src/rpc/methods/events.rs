@@ -9,7 +9,7 @@ use crate::api::error::ErrorKind;
 use crate::api::event::SessionState;
 use crate::api::method::{SessionAttach, SessionDetach, SessionEvents};
 use crate::api::selector::{EventFilter, TypeSet};
-use crate::api::session::{AttachResult, DetachResult, EncodedEvents, OnDisconnect};
+use crate::api::session::{AttachResult, DetachResult, EncodedEvents, OnDisconnect, SessionKind};
 use crate::rpc::register::{Registrar, Request};
 use crate::session::Command;
 use crate::session::log::Frame;
@@ -36,6 +36,8 @@ async fn attach(request: Request<SessionAttach>) -> Result<AttachResult, RpcErro
     request.attach(attach_reader(&request.peer, reader)?);
     let live = sessions.live(params.session_id);
     if let Some(handle) = live
+        // A command ends with the connection that it was started on: the dialect has no word for coming back.
+        && handle.row.kind == SessionKind::Claude
         && handle.row.on_disconnect == OnDisconnect::Stop
         && handle.row.owner == request.peer.principal.subject
         && request.peer.hold(params.session_id)
