@@ -12,7 +12,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[repr(u8)]
 pub enum EventType {
-    /// The session waits for a slot: `{position}`.
+    /// The session waits for a slot: [`Queued`].
     #[serde(rename = "session.queued")]
     Queued = 0,
     /// The agent runs and has answered `initialize`: [`Started`].
@@ -30,13 +30,13 @@ pub enum EventType {
     /// Claude asks whether it may use a tool.
     #[serde(rename = "permission.requested")]
     PermissionRequested = 5,
-    /// That question has its answer.
+    /// That question needs no answer any more: [`PermissionResolved`].
     #[serde(rename = "permission.resolved")]
     PermissionResolved = 6,
     /// The agent has been silent for long: [`Stalled`].
     #[serde(rename = "session.stalled")]
     Stalled = 7,
-    /// A message's turn was interrupted by the loss of its node: `{message_id}`.
+    /// A message will not get its answer: [`TurnLost`].
     #[serde(rename = "turn.lost")]
     TurnLost = 8,
     /// The session's one last event: [`Ended`].
@@ -289,14 +289,76 @@ pub struct Started {
     pub workspace: String,
 }
 
+/// `data` of `session.queued`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Queued {
+    /// The place in the line, from 1.
+    pub position: u64,
+}
+
 /// `data` of `session.state`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateChanged {
     /// The new state.
     pub state: SessionState,
-    /// Why, where it is not plain (`node_lost`).
+    /// Why, where it is not plain: `put_away` (its process was ended; a message brings it back), `message` (one
+    /// does), `node_lost` (the gateway that ran it died).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// With `running`: the message whose turn begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<Uuid>,
+}
+
+/// Who or what settled a permission question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ResolvedBy {
+    /// A caller answered.
+    Caller,
+    /// Nobody answered in time: it was denied.
+    Timeout,
+    /// Claude took the question back, or its turn ended.
+    Agent,
+}
+
+/// `data` of `permission.resolved`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PermissionResolved {
+    /// Which question.
+    pub request_id: String,
+    /// The answer; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behavior: Option<super::session::Behavior>,
+    /// Who or what settled it.
+    pub by: ResolvedBy,
+    /// The account that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// What Claude was told with a denial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Why a message will not get its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnLostCause {
+    /// The gateway that ran the session died. The message is not sent again unasked.
+    NodeLost,
+    /// There was no slot for the session in time.
+    NoSlot,
+    /// The gateway was shut down.
+    Drained,
+}
+
+/// `data` of `turn.lost`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TurnLost {
+    /// Which message.
+    pub message_id: Uuid,
+    /// Why.
+    pub cause: TurnLostCause,
 }
 
 /// Which of the agent's two outputs.
@@ -372,6 +434,9 @@ pub struct Ended {
     pub duration_ms: u64,
     /// Can the conversation be continued with `session.start {resume}`?
     pub resumable: bool,
+    /// With `rate_limited`: when the account's limit is lifted, RFC 3339, where Claude says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<String>,
     /// `true`: the result was there, but the agent had to be ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced_exit: bool,

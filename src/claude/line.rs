@@ -74,6 +74,11 @@ pub enum ClaudeLine {
         /// The word.
         state: String,
     },
+    /// What Claude works on in the background has changed.
+    BackgroundTasks {
+        /// How many tasks there are now.
+        count: u32,
+    },
     /// What became of a message that carried an id.
     Lifecycle {
         /// The message's id.
@@ -157,6 +162,7 @@ impl ClaudeLine {
             Self::RateLimit(_) => "rate_limit_event",
             Self::ApiRetry { .. } => "system/api_retry",
             Self::SessionState { .. } => "system/session_state_changed",
+            Self::BackgroundTasks { .. } => "system/background_tasks_changed",
             Self::Lifecycle { .. } => "command_lifecycle",
             Self::ConversationReset { .. } => "conversation_reset",
             Self::Assistant { .. } => "assistant",
@@ -188,6 +194,7 @@ pub fn parse_line(bytes: &[u8]) -> Option<ClaudeLine> {
         ("system", Some("init")) => init(text),
         ("system", Some("api_retry")) => api_retry(text),
         ("system", Some("session_state_changed")) => session_state(text),
+        ("system", Some("background_tasks_changed")) => background_tasks(text),
         ("control_request", _) => control_request(text),
         ("control_response", _) => control_response(text),
         ("control_cancel_request", _) => control_cancel(text),
@@ -267,6 +274,12 @@ fn api_retry(text: &str) -> Option<ClaudeLine> {
 fn session_state(text: &str) -> Option<ClaudeLine> {
     let [state] = members(text, &["state"])?;
     Some(ClaudeLine::SessionState { state: owned(state)? })
+}
+
+fn background_tasks(text: &str) -> Option<ClaudeLine> {
+    let [tasks] = members(text, &["tasks"])?;
+    let tasks: Vec<serde::de::IgnoredAny> = read(tasks)?;
+    Some(ClaudeLine::BackgroundTasks { count: u32::try_from(tasks.len()).unwrap_or(u32::MAX) })
 }
 
 fn control_request(text: &str) -> Option<ClaudeLine> {

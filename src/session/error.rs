@@ -7,7 +7,7 @@ use crate::api::event::SessionState;
 use crate::store::StoreError;
 
 /// A refusal or a failure. Texts are for the caller: they name no path and no address of the gateway's own.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SessionError {
     /// The policy forbids it.
     #[error("{0}")]
@@ -33,6 +33,22 @@ pub enum SessionError {
         state: SessionState,
         /// What it would have to be.
         need: &'static str,
+    },
+    /// The session was put away at that very moment: ask again.
+    #[error("the session is being put away; try again")]
+    LetGo,
+    /// Too many messages wait for their turn.
+    #[error("{} messages wait already; try again after a result", super::message::MAX_WAITING)]
+    TooManyMessages,
+    /// The caller has spent what may be spent.
+    #[error("your sessions have cost {spent_usd:.2} US dollars of the {limit_usd:.2} allowed in {window_hours:.0} hours")]
+    Spent {
+        /// What was spent.
+        spent_usd: f64,
+        /// What may be.
+        limit_usd: f64,
+        /// In how long.
+        window_hours: f64,
     },
     /// The gateway is shutting down.
     #[error("the gateway is shutting down and starts nothing new")]

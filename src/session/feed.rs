@@ -84,6 +84,13 @@ impl Feed {
         });
     }
 
+    /// Empties the tail: whoever is behind reads the store.
+    pub fn forget(&self) {
+        let mut tail = self.tail.lock();
+        tail.frames = VecDeque::new();
+        tail.bytes = 0;
+    }
+
     /// Takes up to `max_frames` frames of the `wanted` kinds after `after_seq` into `into`, stopping once they hold
     /// `max_bytes`.
     pub fn read(

@@ -82,6 +82,17 @@ impl LogWriter {
         Self { limit, ..self }
     }
 
+    /// The number of the newest event taken in.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.encoder.last_seq()
+    }
+
+    /// Nothing more will be written for a while: what readers need from now on they read from the store.
+    pub fn rest(&self) {
+        self.feed.forget();
+    }
+
     /// Takes an event whose data is a type of ours.
     pub fn push<T: Serialize>(&mut self, event_type: EventType, data: &T) {
         match serde_json::to_vec(data) {
