@@ -424,7 +424,7 @@ impl Supervisor {
             state: Some(SessionState::Ended),
             ended_at_ms: Some(now),
             ended: Some(ended.clone()),
-            owner: None,
+            ..SessionPatch::default()
         };
         self.record.flush().await;
         let before = *self.state.borrow();
