@@ -48,7 +48,7 @@ pub async fn recover(store: &SharedStore, node: &str, user: Option<&RunAs>) -> R
             state: Some(SessionState::Ended),
             ended_at_ms: Some(now),
             ended: Some(ended.clone()),
-            owner: None,
+            ..SessionPatch::default()
         };
         let feed = Arc::new(Feed::new(row.last_seq, 0));
         let mut log = LogWriter::new(row.id, epoch, Arc::clone(store), feed, usize::MAX);

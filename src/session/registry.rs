@@ -239,6 +239,9 @@ impl Sessions {
             last_seq: 0,
             ended: None,
             params: serde_json::to_string(&plan.params).unwrap_or_default(),
+            put_away_at_ms: None,
+            messages: Vec::new(),
+            total_cost_usd: None,
         }
     }
 

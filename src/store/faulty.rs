@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow,
-    SharedStore, SlotOutcome, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
+    SessionRow, SharedStore, SlotOutcome, Spend, Store, StoreError,
 };
 
 use crate::api::selector::TypeSet;
@@ -168,6 +168,10 @@ impl Store for Faulty {
         self.reads(self.inner.unfinished_sessions(node)).await
     }
 
+    async fn put_away_sessions(&self, query: PutAwayQuery) -> Result<Vec<SessionRow>, StoreError> {
+        self.reads(self.inner.put_away_sessions(query)).await
+    }
+
     async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
         self.writes(self.inner.append(id, epoch, batch)).await
     }
@@ -228,6 +232,18 @@ impl Store for Faulty {
 
     async fn slots_taken(&self) -> Result<u64, StoreError> {
         self.reads(self.inner.slots_taken()).await
+    }
+
+    async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {
+        self.writes(self.inner.add_spend(spend)).await
+    }
+
+    async fn spent_since(&self, owner: &str, since_ms: u64) -> Result<u64, StoreError> {
+        self.reads(self.inner.spent_since(owner, since_ms)).await
+    }
+
+    async fn forget_spend(&self, before_ms: u64) -> Result<(), StoreError> {
+        self.writes(self.inner.forget_spend(before_ms)).await
     }
 
     async fn create_account(&self, account: Account) -> Result<(), StoreError> {

@@ -32,6 +32,9 @@ pub fn session(n: u64) -> NewSession {
         last_seq: 0,
         ended: None,
         params: r#"{"prompt":"say \"hi\" \u0000 ☃"}"#.to_owned(),
+        put_away_at_ms: None,
+        messages: Vec::new(),
+        total_cost_usd: None,
     };
     NewSession { row, idempotency: None }
 }
@@ -78,7 +81,7 @@ pub fn end_patch() -> SessionPatch {
         state: Some(SessionState::Ended),
         ended_at_ms: Some(1_700_000_009_999),
         ended: Some(ended),
-        owner: None,
+        ..SessionPatch::default()
     }
 }
 

@@ -59,7 +59,7 @@ pub async fn another_session_under_a_known_id_is_refused(store: SharedStore) -> 
     let first = sample::session(1);
     store.create_session(first.clone()).await?;
     let mut second = first.clone();
-    second.row.params = "{}".to_owned();
+    second.row.workspace = "/elsewhere".to_owned();
     assert_eq!(store.create_session(second.clone()).await, Err(StoreError::Exists));
     second.row = first.row.clone();
     second.row.owner = "owner-2".to_owned();
