@@ -198,6 +198,16 @@ pub struct SessionSettings {
     pub idle_timeout_seconds: Seconds,
     /// An agent that has not answered `initialize` by then is ended.
     pub start_timeout_seconds: Seconds,
+    /// A permission question that nobody has answered by then is denied.
+    pub permission_timeout_seconds: Seconds,
+    /// An interactive session that has been at rest for so long gives its process up until the next message; 0: never.
+    pub idle_process_seconds: Seconds,
+    /// After its result an agent has so long for what it still works on in the background.
+    pub background_grace_seconds: Seconds,
+    /// What the sessions of one principal may cost together, in US dollars as Claude counts them; 0: no limit.
+    pub max_spend_usd_per_principal: f64,
+    /// In how long they may cost that.
+    pub spend_window_seconds: Seconds,
     /// After its result an agent has so long to exit by itself.
     pub result_grace_seconds: Seconds,
     /// After a process has gone, so long for what still holds its output.
@@ -235,6 +245,11 @@ impl Default for SessionSettings {
             timeout_seconds: Seconds::new(3_600.0),
             idle_timeout_seconds: Seconds::new(900.0),
             start_timeout_seconds: Seconds::new(60.0),
+            permission_timeout_seconds: Seconds::new(300.0),
+            idle_process_seconds: Seconds::new(300.0),
+            background_grace_seconds: Seconds::new(600.0),
+            max_spend_usd_per_principal: 0.0,
+            spend_window_seconds: Seconds::new(86_400.0),
             result_grace_seconds: Seconds::new(5.0),
             output_grace_seconds: Seconds::new(1.0),
             disconnect_grace_seconds: Seconds::new(10.0),

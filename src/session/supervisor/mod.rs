@@ -70,7 +70,9 @@ pub(super) struct Supervisor {
 impl Supervisor {
     /// Runs the session to its end, or until it is put away.
     pub(super) async fn run(mut self) {
-        metrics::session_started(kind_word(self.plan.kind));
+        if self.plan.origin == Origin::New {
+            metrics::session_started(kind_word(self.plan.kind));
+        }
         let (machine, effects) = match self.right {
             Right::Waiting(_) => Machine::queue(self.plan.nature()),
             Right::Slot(_) | Right::None => Machine::start(self.plan.nature()),
