@@ -280,6 +280,7 @@ fn settings_that_do_not_fit_each_other_or_their_bounds_are_refused() {
     let (_home, env) = world();
     for (flag, expected) in [
         ("max_sessions=0", "expected 1 or more; found 0"),
+        ("max_queued_per_principal=0", "expected 1 or more; found 0"),
         ("outbox_messages=0", "expected 1 or more; found 0"),
         ("ping_interval_seconds=0", "expected more than 0 seconds"),
         ("ping_interval_seconds=-1", "expected a number of seconds from 0"),

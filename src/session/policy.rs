@@ -229,7 +229,7 @@ impl Policy {
     /// # Errors
     /// [`SessionError::NotAllowed`], [`SessionError::InvalidParams`].
     pub fn check_updates(&self, caller: &Principal, updates: &[Value]) -> Result<(), SessionError> {
-        for update in parse_updates(updates)? {
+        for update in parse_updates(updates).map_err(|error| SessionError::InvalidParams(error.to_string()))? {
             if !update.stays_in_session {
                 let text = "rules can be kept for the session or its workspace (`session`, `localSettings`, \
                             `projectSettings`), not for everybody";

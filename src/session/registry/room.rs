@@ -11,7 +11,7 @@ use super::Sessions;
 use crate::api::event::{EndReason, SessionState};
 use crate::api::session::StartParams;
 use crate::session::admission::Admitted;
-use crate::session::error::SessionError;
+use crate::session::error::{LimitReason, SessionError};
 use crate::session::handle::{Command, Handle};
 use crate::store::{PutAwayQuery, SessionRow, StoreError};
 use crate::telemetry::tasks;
@@ -31,8 +31,14 @@ impl Sessions {
                 self.admission.take(session, owner).await.map(Admitted::Slot)
             };
             match asked {
-                Err(error @ SessionError::Limit { .. }) => {
-                    let Some(resting) = self.longest_at_rest() else { return Err(error) };
+                Err(error @ SessionError::Limit { reason, .. }) => {
+                    let resting = match reason {
+                        LimitReason::Slots { .. } => self.longest_at_rest(None),
+                        LimitReason::OwnSessions { .. } => self.longest_at_rest(Some(owner)),
+                        // What came free would go to those who wait.
+                        LimitReason::Line { .. } | LimitReason::QueueFull { .. } | LimitReason::OwnQueue { .. } => None,
+                    };
+                    let Some(resting) = resting else { return Err(error) };
                     self.put_away(&resting).await;
                 }
                 asked => return asked,
@@ -52,18 +58,22 @@ impl Sessions {
                 }
                 // One for each that waits: who waits on after that waits for sessions that work.
                 for _ in 0..sessions.admission.waiting() {
-                    let Some(resting) = sessions.longest_at_rest() else { break };
+                    let Some(resting) = sessions.longest_at_rest(None) else { break };
                     sessions.put_away(&resting).await;
                 }
             }
         });
     }
 
-    /// The live session that has been at rest longest and can be put away.
-    fn longest_at_rest(&self) -> Option<Arc<Handle>> {
+    /// The live session (of that owner) that has been at rest longest and can be put away.
+    fn longest_at_rest(&self, owner: Option<&str>) -> Option<Arc<Handle>> {
         let live = self.live.read();
         let since = |handle: &Arc<Handle>| handle.running.borrow().and_then(|running| running.at_rest_since);
-        live.values().filter_map(|handle| Some((since(handle)?, handle))).min_by_key(|(since, _)| *since).map(|(_, handle)| Arc::clone(handle))
+        live.values()
+            .filter(|handle| owner.is_none_or(|owner| handle.row.owner == owner))
+            .filter_map(|handle| Some((since(handle)?, handle)))
+            .min_by_key(|(since, _)| *since)
+            .map(|(_, handle)| Arc::clone(handle))
     }
 
     /// Puts a session away and waits until its slot is free, or it turns out to be busy again.

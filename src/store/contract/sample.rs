@@ -75,6 +75,7 @@ pub fn end_patch() -> SessionPatch {
         num_turns: Some(1),
         duration_ms: 1_234,
         resumable: true,
+        resets_at: None,
         forced_exit: false,
     };
     SessionPatch {
