@@ -29,5 +29,5 @@ pub use launch::{INSTANCE_VARIABLE, Launch, Marker, SESSION_VARIABLE, StdinMode,
 pub use lines::{Line, LineSplitter, Stream};
 pub use output::{Exit, Output, OutputItem};
 pub use spawner::Spawner;
-pub use sweep::{SweepReport, sweep, sweep_instance};
+pub use sweep::{SweepReport, freeze, sweep, sweep_instance, thaw};
 pub use user::{RunAs, UserError};
