@@ -9,13 +9,17 @@
 //! belongs is or was in (nobody can join another's session, so that is as good as the marker, and it survives `env -i`). Out of reach is only what
 //! cleared its environment, made a session of its own and lost its parent before the hunt began.
 
+mod freeze;
+
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::{SweepReport, Target};
+use super::{Identity, SweepReport, Target};
 use crate::process::proc_fs::{self, Stat};
+
+pub(super) use freeze::{FreezeReport, ThawReport, freeze, thaw};
 
 /// How often to look for more before killing what is stopped.
 const LOOKS_BEFORE_KILLING: u32 = 8;
@@ -73,8 +77,10 @@ struct Hunt<'a> {
     known: HashMap<u32, u64>,
     /// Process groups in those, as of the last look; also groups of which only unreaped dead were seen (they keep the number in use).
     groups: HashSet<u32>,
-    killed: HashSet<(u32, u64)>,
+    killed: HashSet<Identity>,
     leaders_looked_at: bool,
+    /// Touches nothing: only looks.
+    only_looks: bool,
     began: u64,
     /// Have orphans of unknown origin been born and died since the hunt began?
     orphans_die: bool,
@@ -92,6 +98,7 @@ impl<'a> Hunt<'a> {
             groups: HashSet::new(),
             killed: HashSet::new(),
             leaders_looked_at: false,
+            only_looks: false,
             began: proc_fs::now(),
             orphans_die: false,
         }
@@ -227,6 +234,9 @@ impl<'a> Hunt<'a> {
     }
 
     fn stop(&mut self, stat: &Stat) -> bool {
+        if self.only_looks {
+            return false;
+        }
         self.known.insert(stat.pid, stat.started);
         proc_fs::signal(stat, Signal::STOP)
     }

@@ -3,15 +3,6 @@
 use super::*;
 use crate::process::sweep::helper_main;
 
-/// Starts `script`, which prints `count` process ids; gives it with its marker and those ids.
-async fn family(script: &str, count: usize) -> (Process, Marker, Vec<u32>) {
-    let launch = Launch { output_grace: Duration::from_millis(50), ..perl(script) };
-    let marker = launch.marker.clone();
-    let mut process = start(launch).await;
-    let pids = pids(&mut process, count).await;
-    (process, marker, pids)
-}
-
 /// Sweeps and checks that nothing is left of the family, zombies included.
 async fn sweep_all(mut process: Process, marker: &Marker, pids: &[u32]) -> SweepReport {
     let report = patiently("the sweep's end", super::super::sweep(marker, None)).await;
@@ -33,8 +24,6 @@ async fn sweep_all(mut process: Process, marker: &Marker, pids: &[u32]) -> Sweep
     );
     report
 }
-
-const PREAMBLE: &str = "use POSIX; $| = 1; ";
 
 #[tokio::test]
 async fn h2_a_process_in_a_session_of_its_own_is_found() {
@@ -165,7 +154,7 @@ async fn h7_what_a_dead_instance_left_is_swept_by_its_name_and_no_other() {
 async fn the_helper_sweeps_what_it_is_told() {
     let script = format!("{PREAMBLE} if (!fork) {{ POSIX::setsid(); print \"$$\\n\"; sleep 600 }} sleep 600");
     let (mut process, marker, pids) = family(&script, 1).await;
-    let args = [format!("{SESSION_VARIABLE}={}", marker.session()).into()];
+    let args = ["kill".into(), format!("{SESSION_VARIABLE}={}", marker.session()).into()];
     assert_eq!(tokio::task::spawn_blocking(move || helper_main(args)).await.unwrap(), 0);
     assert_eq!(ended(listen(&mut process).await.exit).1, Some(9));
     assert!(!alive(pids[0]));
