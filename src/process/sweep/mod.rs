@@ -104,8 +104,3 @@ async fn carry_out<T: Answer>(
         _ => tokio::task::spawn_blocking(move || act(&target)).await.ok(),
     }
 }
-
-/// STUB
-pub async fn freeze(_: &Marker, _: Option<&RunAs>) -> u64 { 0 }
-/// STUB
-pub async fn thaw(_: &Marker, _: Option<&RunAs>) -> u64 { 0 }

@@ -90,7 +90,7 @@ impl Machine {
         if self.nature.origin == Origin::Recovered && !self.was_ready {
             return (EndReason::Lost, Some("the gateway that ran the session died, and it could not be resumed".to_owned()));
         }
-        if let Some(verdict) = self.verdict.as_ref().filter(|_| !self.in_turn || self.leaving.is_some()) {
+        if let Some(verdict) = self.verdict.as_ref().filter(|_| self.ends_with_result()) {
             return (verdict.reason, verdict.message.clone());
         }
         let exit = self.exit.unwrap_or_default();
@@ -119,6 +119,13 @@ impl Machine {
 }
 
 impl Machine {
+    /// Is the newest result what the session has come to? Not if a later turn was under way, and not if the agent of
+    /// a session at rest was killed.
+    fn ends_with_result(&self) -> bool {
+        let killed = self.exit.is_some_and(|exit| exit.signal.is_some());
+        !self.in_turn && (self.leaving.is_some() || !self.nature.interactive || !killed)
+    }
+
     /// What a person should know of a stop that nobody asked for.
     fn why_stopped(&self, reason: EndReason) -> Option<String> {
         (reason == EndReason::TimedOut && !self.was_ready && self.process == Process::None && self.exit.is_none())

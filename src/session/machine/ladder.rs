@@ -103,7 +103,7 @@ impl Machine {
                 self.stop(EndReason::IdleTimedOut, effects);
             }
             Timer::Rest if self.can_be_put_away() => self.leave(Leaving::Away, effects),
-            Timer::Background if self.stands() && !self.in_turn => self.leave(Leaving::Over, effects),
+            Timer::Background if self.listens() && !self.in_turn => self.leave(Leaving::Over, effects),
             Timer::Leave if self.process == Process::Alive && self.rung.is_none() => {
                 self.forced = self.leaving == Some(Leaving::Over);
                 self.climb(Rung::Sigint, effects);
