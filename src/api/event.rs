@@ -27,7 +27,7 @@ pub enum EventType {
     /// A line that is not JSON, or a line of stderr: [`Output`].
     #[serde(rename = "output")]
     Output = 4,
-    /// Claude asks whether it may use a tool.
+    /// Claude asks whether it may use a tool: [`PermissionRequested`].
     #[serde(rename = "permission.requested")]
     PermissionRequested = 5,
     /// That question needs no answer any more: [`PermissionResolved`].
@@ -308,6 +308,47 @@ pub struct StateChanged {
     /// With `running`: the message whose turn begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<Uuid>,
+}
+
+/// `data` of `permission.requested`: Claude asks whether it may use a tool. Answer with `session.respond`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PermissionRequested {
+    /// To be named in the answer.
+    pub request_id: String,
+    /// The tool.
+    pub tool_name: String,
+    /// What it would be given.
+    pub input: Value,
+    /// The call in Claude's stream that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_use_id: Option<String>,
+    /// The tool's name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// A headline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What the call is for, in Claude's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The path that makes it ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_path: Option<String>,
+    /// Why it asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision_reason: Option<Value>,
+    /// Rules that would spare the next question; can be given back as `updated_permissions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestions: Option<Value>,
+    /// The sub-agent that asks, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Only a person can answer it (`AskUserQuestion`, `ExitPlanMode`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requires_user_interaction: bool,
+    /// When it counts as denied unless it is answered, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
 }
 
 /// Who or what settled a permission question.

@@ -7,13 +7,17 @@ use crate::api::session::RespondParams;
 use crate::claude::PermissionQuestion;
 use crate::session::error::SessionError;
 use crate::session::machine::{Input, Timer};
+use crate::telemetry::time::{now_ms, rfc3339_ms};
 use crate::session::questions::{answer_line, answered, denial_line, taken_back, timed_out};
 
 impl Supervisor {
     /// Claude asks.
-    pub(super) async fn ask(&mut self, life: &mut Life, question: &PermissionQuestion) {
-        self.log.push(EventType::PermissionRequested, question);
-        life.questions.ask(&question.request_id, self.settings.permission_timeout_seconds.duration());
+    pub(super) async fn ask(&mut self, life: &mut Life, question: PermissionQuestion) {
+        let time = self.settings.permission_timeout_seconds.duration();
+        life.questions.ask(&question.request_id, time);
+        let expires_at_ms = now_ms().saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let question = PermissionQuestion { expires_at: Some(rfc3339_ms(expires_at_ms)), ..question };
+        self.log.push(EventType::PermissionRequested, &question);
         self.arm_questions(life);
         self.apply(life, Input::PermissionAsked).await;
     }

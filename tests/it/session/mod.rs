@@ -9,10 +9,12 @@ mod ends;
 mod filters;
 mod idempotency;
 mod isolation;
+mod permissions;
 mod refusals;
 mod stopping;
 mod stream;
 mod timeouts;
+mod turns;
 mod watching;
 
 use std::path::PathBuf;
