@@ -6,6 +6,7 @@ mod file;
 mod group;
 mod retention;
 mod speed;
+mod upgrade;
 
 use std::path::Path;
 
