@@ -55,7 +55,7 @@ pub async fn a_put_away_session_is_nobodys_but_still_there(store: SharedStore) -
             assert_eq!(ids(&store.unfinished_sessions(node).await?), [sample::id(2)], "{node:?}");
         }
         let query = PutAwayQuery { limit: 5, ..PutAwayQuery::default() };
-        assert_eq!(store.put_away_sessions(query).await?, [row.clone()]);
+        assert_eq!(store.put_away_sessions(query).await?, std::slice::from_ref(&row));
         for state in [None, Some(SessionState::Idle)] {
             let listed = store.list_sessions(ListQuery { state, limit: 5, ..ListQuery::default() }).await?;
             assert!(listed.rows.contains(&row), "{state:?}");
