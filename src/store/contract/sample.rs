@@ -98,6 +98,26 @@ pub fn takeover_patch(node: &str, epoch: u64) -> SessionPatch {
     SessionPatch { owner: Some((node.to_owned(), epoch)), ..SessionPatch::default() }
 }
 
+/// A patch that puts a session away at that moment.
+#[must_use]
+pub fn put_away_patch(at_ms: u64) -> SessionPatch {
+    SessionPatch { put_away_at_ms: Some(Some(at_ms)), ..state_patch(SessionState::Idle) }
+}
+
+/// What the record is after an update with that patch that was not refused.
+pub fn apply(row: &mut SessionRow, patch: &SessionPatch) {
+    let patch = patch.clone();
+    row.state = patch.state.unwrap_or(row.state);
+    if let Some((node, epoch)) = patch.owner {
+        (row.node, row.epoch) = (node, epoch);
+    }
+    row.put_away_at_ms = patch.put_away_at_ms.unwrap_or(row.put_away_at_ms);
+    row.messages = patch.messages.unwrap_or_else(|| row.messages.clone());
+    row.total_cost_usd = patch.total_cost_usd.or(row.total_cost_usd);
+    row.model = patch.model.unwrap_or_else(|| row.model.clone());
+    row.params = patch.params.unwrap_or_else(|| row.params.clone());
+}
+
 /// Account number `n`.
 #[must_use]
 pub fn account(n: u64) -> Account {

@@ -10,7 +10,10 @@ use crate::telemetry::tasks;
 
 /// Every field comes back, odd characters included.
 pub async fn a_created_session_is_read_back_as_it_was(store: SharedStore) -> Outcome {
-    let full = sample::session(1);
+    let mut full = sample::session(1);
+    full.row.put_away_at_ms = Some(full.row.created_at_ms);
+    full.row.messages = vec![sample::id(8), sample::id(7)];
+    full.row.total_cost_usd = Some(1.0 / 3.0);
     let mut bare = sample::session(2);
     bare.row.model = None;
     bare.row.resumed_from = None;
