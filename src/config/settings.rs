@@ -190,6 +190,16 @@ impl Default for WebSocketSettings {
 pub struct SessionSettings {
     /// Slots: sessions with a live process at once.
     pub max_sessions: u32,
+    /// Slots of one node that one principal may have at once; 0: no limit.
+    pub max_sessions_per_principal: u32,
+    /// Sessions that may wait for a slot (`queue: true`); one more is refused. 0: none may.
+    pub max_queue: u32,
+    /// Sessions of one principal that may wait for a slot.
+    pub max_queued_per_principal: u32,
+    /// A session that names no time waits so long for a slot; 0: for ever.
+    pub queue_timeout_seconds: Seconds,
+    /// While Claude's account is at its usage limit, nobody who waits gets a slot.
+    pub hold_queue_while_rate_limited: bool,
     /// Agents being started at once; 0: as many as there are cores.
     pub max_concurrent_starts: usize,
     /// Wall-clock limit of a session that names none; 0: none.
@@ -231,6 +241,11 @@ impl Default for SessionSettings {
     fn default() -> Self {
         Self {
             max_sessions: 100,
+            max_sessions_per_principal: 0,
+            max_queue: 1_000,
+            max_queued_per_principal: 100,
+            queue_timeout_seconds: Seconds::new(600.0),
+            hold_queue_while_rate_limited: true,
             max_concurrent_starts: 0,
             timeout_seconds: Seconds::new(3_600.0),
             idle_timeout_seconds: Seconds::new(900.0),
