@@ -126,7 +126,7 @@ fn other_value(home: &TempDir, info: &SettingInfo) -> String {
         ("token_leeway_seconds", _) => "7".to_owned(),
         (_, Shape::Whole(_)) => "2048".to_owned(),
         (_, Shape::Seconds) => "7.5".to_owned(),
-        (_, Shape::Switch) => "true".to_owned(),
+        (_, Shape::Switch) => (info.default != "true").to_string(),
         (_, Shape::Choice(words)) => words.iter().find(|word| format!("\"{word}\"") != info.default).unwrap().clone(),
         (_, Shape::List) => "a,b".to_owned(),
         (_, Shape::Map) => "A=1,B=2".to_owned(),

@@ -66,7 +66,7 @@ impl Slot {
             held.give_back().await;
         }
         if let Some(held) = self.held.take() {
-            held.is_back();
+            held.came_back();
         }
     }
 
@@ -84,7 +84,7 @@ impl Drop for Slot {
         {
             tasks::spawn("slot-release", async move {
                 held.give_back().await;
-                held.is_back();
+                held.came_back();
             });
         }
     }
@@ -104,7 +104,7 @@ impl Held {
     }
 
     /// Tells the line, after the owner's share has shrunk.
-    fn is_back(self) {
+    fn came_back(self) {
         let Self { holder, desk, .. } = self;
         drop(holder);
         desk.slot_is_free();

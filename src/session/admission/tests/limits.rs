@@ -6,7 +6,7 @@ use crate::telemetry::time::now_ms;
 #[tokio::test]
 async fn with_its_own_limit_reached_a_principal_is_refused_and_others_are_not() {
     let (_store, admission) =
-        with(SessionSettings { max_sessions: 3, max_sessions_per_principal: 2, ..SessionSettings::default() });
+        with(&SessionSettings { max_sessions: 3, max_sessions_per_principal: 2, ..SessionSettings::default() });
     let anns = [take(&admission, "ann").await.unwrap(), take(&admission, "ann").await.unwrap()];
     let refused = reason(take(&admission, "ann").await);
     assert_eq!(refused, LimitReason::OwnSessions { max: 2 });
@@ -23,7 +23,7 @@ async fn with_its_own_limit_reached_a_principal_is_refused_and_others_are_not() 
 #[tokio::test]
 async fn in_the_line_a_principal_at_its_limit_is_passed_over_until_one_of_its_sessions_ends() {
     let (store, admission) =
-        with(SessionSettings { max_sessions: 3, max_sessions_per_principal: 1, ..SessionSettings::default() });
+        with(&SessionSettings { max_sessions: 3, max_sessions_per_principal: 1, ..SessionSettings::default() });
     let anns = take(&admission, "ann").await.unwrap();
     let mut waits = wait(&admission, "ann").await;
     // It waits for a session of its own, so nobody need wait for it, with or without the will to.
@@ -75,7 +75,7 @@ async fn the_line_moves_on_by_itself_once_the_accounts_limit_is_over() {
 #[tokio::test]
 async fn without_the_setting_the_accounts_limit_holds_nobody() {
     let (_store, admission) =
-        with(SessionSettings { hold_queue_while_rate_limited: false, ..SessionSettings::default() });
+        with(&SessionSettings { hold_queue_while_rate_limited: false, ..SessionSettings::default() });
     admission.account_limited(Some(now_ms() + 600_000));
     let admitted = admission.take_or_wait(Uuid::new_v4(), "ann").await.unwrap();
     assert!(matches!(admitted, Admitted::Slot(_)));
@@ -83,7 +83,7 @@ async fn without_the_setting_the_accounts_limit_holds_nobody() {
 
 #[tokio::test]
 async fn without_a_line_nobody_waits() {
-    let (_store, admission) = with(SessionSettings { max_sessions: 1, max_queue: 0, ..SessionSettings::default() });
+    let (_store, admission) = with(&SessionSettings { max_sessions: 1, max_queue: 0, ..SessionSettings::default() });
     admission.account_limited(Some(now_ms() + 600_000));
     let Admitted::Slot(slot) = admission.take_or_wait(Uuid::new_v4(), "ann").await.unwrap() else {
         panic!("a slot is free");
@@ -91,6 +91,24 @@ async fn without_a_line_nobody_waits() {
     let refused = admission.take_or_wait(Uuid::new_v4(), "ann").await;
     assert_eq!(reason(refused), LimitReason::Slots { max: 1 });
     slot.release().await;
+}
+
+#[tokio::test]
+async fn those_who_wait_and_how_long_they_waited_are_counted() {
+    let counted = crate::telemetry::metrics::install().unwrap();
+    let has = |series: &str| counted.render().lines().any(|line| line == series);
+    let (_store, admission) = with_slots(1);
+    let slot = take(&admission, "ann").await.unwrap();
+    assert!(has("cc_gateway_sessions_waiting 0"));
+    let mut waits = wait(&admission, "ann").await;
+    let leaves = wait(&admission, "bob").await;
+    assert!(has("cc_gateway_sessions_waiting 2"));
+    drop(leaves);
+    assert!(has("cc_gateway_sessions_waiting 1"));
+    slot.release().await;
+    slot_of(&mut waits).await.release().await;
+    assert!(has("cc_gateway_sessions_waiting 0"));
+    assert!(has("cc_gateway_slot_wait_seconds_count 1") && has("cc_gateway_slot_wait_seconds_bucket{le=\"3600\"} 1"));
 }
 
 #[tokio::test]

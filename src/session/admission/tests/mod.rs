@@ -19,12 +19,12 @@ use crate::store::sqlite::test_store;
 
 /// A node on a store of its own, with so many slots.
 fn with_slots(max_sessions: u32) -> (SharedStore, Admission) {
-    with(SessionSettings { max_sessions, ..SessionSettings::default() })
+    with(&SessionSettings { max_sessions, ..SessionSettings::default() })
 }
 
-fn with(settings: SessionSettings) -> (SharedStore, Admission) {
+fn with(settings: &SessionSettings) -> (SharedStore, Admission) {
     let store = test_store();
-    let admission = Admission::new(store.clone(), "node", &settings);
+    let admission = Admission::new(store.clone(), "node", settings);
     (store, admission)
 }
 

@@ -48,11 +48,11 @@ struct Both {
 }
 
 impl Both {
-    fn go(&mut self, step: Step) {
-        match step {
+    fn go(&mut self, step: &Step) {
+        match *step {
             Step::Join(owner) => self.join(owner),
             Step::Leave(_) if self.model.waiting.is_empty() => {}
-            Step::Leave(which) => {
+            Step::Leave(ref which) => {
                 let (owner, name) = self.model.waiting[which.index(self.model.waiting.len())];
                 self.model.leave(name);
                 assert!(self.line.leave(&subject(owner), self.tickets[&name]));
@@ -113,7 +113,7 @@ impl Both {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: super::count(2_000, 50_000), failure_persistence: None, ..ProptestConfig::default()
+        cases: super::count(1_000, 50_000), failure_persistence: None, ..ProptestConfig::default()
     })]
 
     #[test]
@@ -136,7 +136,7 @@ proptest! {
             max_queue: 12,
             max_own: max_own as usize,
         };
-        for step in steps {
+        for step in &steps {
             both.go(step);
             both.agree();
         }

@@ -134,7 +134,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (store, admission) = with(SessionSettings {
+            let (store, admission) = with(&SessionSettings {
                 max_sessions: cap,
                 max_sessions_per_principal: per_owner,
                 ..SessionSettings::default()
