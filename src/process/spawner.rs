@@ -174,6 +174,7 @@ fn command(launch: &Launch) -> Result<tokio::process::Command, SpawnError> {
         groups: user.groups.iter().map(|group| Gid::from_raw_unchecked(*group)).collect(),
     });
     let no_new_privileges = launch.user.is_some();
-    prepare(&mut command, Preparation { cwd, parent: std::process::id(), user, no_new_privileges });
+    let tag = super::tag::limit(&launch.marker);
+    prepare(&mut command, Preparation { cwd, parent: std::process::id(), user, tag, no_new_privileges });
     Ok(command)
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use super::launch::{INSTANCE_VARIABLE, Marker, SESSION_VARIABLE};
 use super::leaders::Trace;
+use super::proc_fs;
 use super::spawner::Spawner;
+use super::tag::Tag;
 use super::user::RunAs;
 
 pub use helper::{HELPER_ARGUMENT, helper_main};
@@ -32,8 +34,21 @@ pub struct SweepReport {
 struct Target {
     /// A whole entry of the environment, `NAME=value`.
     entry: Vec<u8>,
+    /// The same mark in the limits.
+    tag: Option<Tag>,
     /// The leaders whose system sessions belong to it too.
     leaders: Vec<Trace>,
+}
+
+impl Target {
+    fn new(entry: Vec<u8>, leaders: Vec<Trace>) -> Self {
+        Self { tag: Tag::of(&entry), entry, leaders }
+    }
+
+    /// Does that process carry the mark?
+    fn is_on(&self, pid: u32) -> bool {
+        proc_fs::carries(pid, &self.entry) || self.tag.is_some_and(|tag| tag.is_on(pid))
+    }
 }
 
 /// Stops and kills everything that carries the marker's session or descends from what does, the leader included. `user`: whom the processes belong to,
@@ -50,7 +65,7 @@ pub async fn sweep(marker: &Marker, user: Option<&RunAs>) -> SweepReport {
         }
     };
     let leaders = spawner.as_ref().map(|spawner| spawner.leaders().of(session)).unwrap_or_default();
-    let target = Target { entry: format!("{SESSION_VARIABLE}={session}").into_bytes(), leaders };
+    let target = Target::new(format!("{SESSION_VARIABLE}={session}").into_bytes(), leaders);
     let report = run(target, user, spawner.as_ref()).await;
     if let Some(spawner) = spawner.filter(|_| report.left == 0) {
         spawner.leaders().forget_reaped(session);
@@ -61,7 +76,7 @@ pub async fn sweep(marker: &Marker, user: Option<&RunAs>) -> SweepReport {
 /// Stops and kills everything that an older, dead instance has left. At start, before anything is spawned; never with an instance id that is in use.
 pub async fn sweep_instance(instance: &str, user: Option<&RunAs>) -> SweepReport {
     let spawner = Spawner::start().inspect_err(|error| tracing::error!(%error, "the spawner can't be started")).ok();
-    let target = Target { entry: format!("{INSTANCE_VARIABLE}={instance}").into_bytes(), leaders: Vec::new() };
+    let target = Target::new(format!("{INSTANCE_VARIABLE}={instance}").into_bytes(), Vec::new());
     run(target, user, spawner.as_ref()).await
 }
 
