@@ -67,6 +67,23 @@ pub(crate) fn with_environment(entry: &str) -> Vec<u32> {
     all().into_iter().filter(holds).filter(|&pid| alive(pid)).collect()
 }
 
+/// Has it a controlling terminal?
+pub(crate) fn has_terminal(pid: u32) -> bool {
+    stat(pid).and_then(|fields| fields.get(4)?.parse::<i64>().ok()).is_some_and(|terminal| terminal != 0)
+}
+
+/// Its resource limits: name, soft limit, hard limit, as `/proc` writes them.
+pub(crate) fn limits(pid: u32) -> Vec<(String, [String; 2])> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).expect("the limits of a living process");
+    let row = |line: &str| {
+        // The columns have fixed widths: 26 characters of name.
+        let (name, values) = line.split_at(26);
+        let mut values = values.split_whitespace().map(str::to_owned);
+        (name.trim().to_owned(), [values.next().expect("a limit"), values.next().expect("a limit")])
+    };
+    text.lines().skip(1).map(row).collect()
+}
+
 /// Its command line, for messages.
 pub(crate) fn command_line(pid: u32) -> String {
     let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
