@@ -13,6 +13,7 @@
 
 mod autobahn;
 mod command_line;
+mod counters;
 mod dialect;
 mod documents;
 mod harness;
