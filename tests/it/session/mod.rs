@@ -1,6 +1,7 @@
 //! Sessions of the scripted agent: their events, their ends, their processes, and who may start them.
 
 mod agent_start;
+mod agent_user;
 mod calls;
 mod cap;
 mod crash;

@@ -150,54 +150,45 @@ async fn meet(gateway: &Gateway, token: &str, fate: &Fate) -> (Client, Option<Uu
     }
 }
 
+/// Sees a session of that fate to its end, which must be one of those that it may have; `false`: it got no slot.
+async fn live_through(gateway: &Gateway, token: &str, fate: Fate) -> bool {
+    let (mut client, session) = meet(gateway, token, &fate).await;
+    let Some(session) = session else { return false };
+    match fate.blow {
+        Some(Blow::Stop) => {
+            client.ok("session.stop", json!({"session_id": session})).await;
+        }
+        Some(Blow::Disconnect) => {
+            client.reset();
+            client = Client::connect(gateway.ws, "/ws", token).await;
+            // To attach before its end would be to come back for it.
+            while client.ok("session.get", json!({"session_id": session})).await["state"] != "ended" {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            client.ok("session.attach", json!({"session_id": session})).await;
+        }
+        Some(Blow::RemoveWorkspace) | None => {}
+    }
+    let events = client.until_ended(session).await;
+    assert_eq!(events.iter().filter(|event| event.kind == "session.ended").count(), 1);
+    let end = ended(&events);
+    let reason = end["reason"].as_str().expect("a reason");
+    assert!(fate.reasons.contains(&reason), "{}: {end}", fate.prompt);
+    true
+}
+
 #[tokio::test]
 async fn j8_whatever_fails_every_slot_comes_back() {
     let builder = Gateway::builder().setting("max_sessions", CAP).setting("disconnect_grace_seconds", 0.05);
     let mut gateway = builder.start().await;
-    let mut watcher = gateway.client().await;
     let token = gateway.login().await;
     let mut dice = Dice::roll();
     let (wanted, mut count, mut refused) = (soak::count(96, 10_000), 0, 0);
     while count < wanted {
-        let mut met = Vec::new();
         // Some more than there are slots.
-        for _ in 0..CAP + 4 {
-            let fate = fate(dice.number(0..12));
-            let (mut client, session) = meet(&gateway, &token, &fate).await;
-            let Some(session) = session else {
-                refused += 1;
-                continue;
-            };
-            count += 1;
-            match fate.blow {
-                Some(Blow::Stop) => {
-                    client.ok("session.stop", json!({"session_id": session})).await;
-                }
-                Some(Blow::Disconnect) => {
-                    client.reset();
-                    met.push((None, session, fate));
-                    continue;
-                }
-                _ => {}
-            }
-            met.push((Some(client), session, fate));
-        }
-        for (client, session, fate) in met {
-            let events = match client {
-                Some(mut client) => client.until_ended(session).await,
-                None => {
-                    // To attach before its end would be to come back for it.
-                    while watcher.ok("session.get", json!({"session_id": session})).await["state"] != "ended" {
-                        tokio::time::sleep(Duration::from_millis(10)).await;
-                    }
-                    watcher.ok("session.attach", json!({"session_id": session})).await;
-                    watcher.until_ended(session).await
-                }
-            };
-            let end = ended(&events);
-            let reason = end["reason"].as_str().expect("a reason");
-            assert!(fate.reasons.contains(&reason), "{}: {end}", fate.prompt);
-            watcher.take_events(session);
+        let fates = (0..CAP + 4).map(|_| live_through(&gateway, &token, fate(dice.number(0..12))));
+        for had_a_slot in futures_util::future::join_all(fates).await {
+            *(if had_a_slot { &mut count } else { &mut refused }) += 1;
         }
         assert_eq!(slots_taken(&gateway).await, 0, "after {count} sessions");
     }

@@ -31,6 +31,8 @@ enum Housing {
     PidNamespace,
     /// In the foreground of a terminal.
     Terminal,
+    /// Where it may not look into other users' processes, if it could.
+    Container,
 }
 
 /// A running gateway.
@@ -88,6 +90,13 @@ impl Builder {
     /// Puts it and all it starts into a pid namespace whose first process ends when it does.
     pub(crate) fn pid_namespace(mut self) -> Self {
         self.housing = Housing::PidNamespace;
+        self
+    }
+
+    /// Takes the right from it that root's containers lack: to look into other users' processes. Its program is where
+    /// every user may run it.
+    pub(crate) fn container(mut self) -> Self {
+        self.housing = Housing::Container;
         self
     }
 
@@ -353,6 +362,16 @@ impl Gateway {
                 // The first process does not become the gateway: it stands for the init of a container.
                 let mut command = unshare(&["--pid", "--fork", "--mount-proc"]);
                 command.args(["sh", "-c", r#""$0" serve; exit $?"#, program]);
+                return command;
+            }
+            Housing::Container => {
+                let copy = self.path("cc-gateway");
+                if !copy.exists() {
+                    std::fs::copy(program, &copy).expect("a copy of the program");
+                }
+                let mut command = Command::new("setpriv");
+                let root = rustix::process::geteuid().is_root();
+                command.args(root.then_some("--bounding-set=-sys_ptrace")).arg("--").arg(copy).arg("serve");
                 return command;
             }
             Housing::Terminal => {

@@ -67,6 +67,13 @@ pub(crate) fn with_environment(entry: &str) -> Vec<u32> {
     all().into_iter().filter(holds).filter(|&pid| alive(pid)).collect()
 }
 
+/// Its effective capabilities, one bit each.
+pub(crate) fn capabilities(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
+    let line = text.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("its capabilities");
+    u64::from_str_radix(line.trim(), 16).expect("a number")
+}
+
 /// Has it a controlling terminal?
 pub(crate) fn has_terminal(pid: u32) -> bool {
     stat(pid).and_then(|fields| fields.get(4)?.parse::<i64>().ok()).is_some_and(|terminal| terminal != 0)
