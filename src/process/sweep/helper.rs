@@ -29,14 +29,13 @@ pub(super) fn can_look_into(user: &RunAs) -> bool {
     user.uid == rustix::process::geteuid().as_raw() || has_capability()
 }
 
-/// Runs the helper as `user` and returns what it says.
-pub(super) async fn hunt_as(user: &RunAs, target: &Target, spawner: &Spawner) -> SweepReport {
-    let unknown = SweepReport { killed: 0, left: 1 };
+/// Runs the helper as `user` and returns what it says; `None`: it could not be started, or said nothing.
+pub(super) async fn hunt_as(user: &RunAs, target: &Target, spawner: &Spawner) -> Option<SweepReport> {
     match std::env::current_exe() {
-        Ok(program) => run(user, program, command_line(target), spawner).await.unwrap_or(unknown),
+        Ok(program) => run(user, program, command_line(target), spawner).await,
         Err(error) => {
             tracing::error!(kind = ?error.kind(), "the sweep helper can't be found");
-            unknown
+            None
         }
     }
 }

@@ -37,6 +37,14 @@ pub(super) fn hunt(target: &Target, limit: Duration) -> SweepReport {
     loop {
         let (found, fresh) = hunt.look();
         let out_of_time = Instant::now() >= deadline;
+        if hunt.is_blind() {
+            if out_of_time {
+                return hunt.report(found.len().max(1) as u64);
+            }
+            clean_looks = 0;
+            std::thread::sleep(LONGEST_PAUSE);
+            continue;
+        }
         if found.is_empty() && !hunt.chase() {
             hunt.kill_groups();
             clean_looks += 1;
@@ -135,6 +143,11 @@ impl<'a> Hunt<'a> {
             }
         }
         (all, fresh)
+    }
+
+    /// Could the last look not see, for want of a descriptor or of memory? What was not seen is not gone.
+    fn is_blind(&self) -> bool {
+        proc_fs::stat(std::process::id()).is_none()
     }
 
     /// Watches the newest processes for a moment and stops the first that belongs. Was there one?

@@ -8,6 +8,8 @@ mod hunt;
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::launch::{INSTANCE_VARIABLE, Marker, SESSION_VARIABLE};
 use super::leaders::Trace;
 use super::proc_fs;
@@ -81,9 +83,14 @@ pub async fn sweep_instance(instance: &str, user: Option<&RunAs>) -> SweepReport
 }
 
 async fn run(target: Target, user: Option<&RunAs>, spawner: Option<&Spawner>) -> SweepReport {
-    let report = match (user.filter(|user| !helper::can_look_into(user)), spawner) {
+    let helped = match (user.filter(|user| !helper::can_look_into(user)), spawner) {
         (Some(user), Some(spawner)) => helper::hunt_as(user, &target, spawner).await,
-        _ => here(target).await,
+        _ => None,
+    };
+    let report = match helped {
+        Some(report) => report,
+        // Also where the helper could not be started, as at the limit of processes: the tag is seen without any right.
+        None => here(target, spawner).await,
     };
     if let Some(spawner) = spawner {
         spawner.reap().await;
@@ -94,8 +101,22 @@ async fn run(target: Target, user: Option<&RunAs>, spawner: Option<&Spawner>) ->
     report
 }
 
-async fn here(target: Target) -> SweepReport {
-    let hunting = tokio::task::spawn_blocking(move || hunt::hunt(&target, LIMIT));
-    // It fails only if it panicked or the runtime is ending; then nothing is known.
-    hunting.await.unwrap_or(SweepReport { killed: 0, left: 1 })
+async fn here(target: Target, spawner: Option<&Spawner>) -> SweepReport {
+    let unknown = SweepReport { killed: 0, left: 1 };
+    let (work, answer) = hunting(target.clone());
+    // Not the runtime's pool: what it finds no thread for it keeps waiting, and a tree that has taken all processes there are gives none back.
+    if std::thread::Builder::new().name("sweep".to_owned()).spawn(work).is_ok() {
+        return answer.await.unwrap_or(unknown);
+    }
+    let (work, answer) = hunting(target);
+    match spawner.map(|spawner| spawner.do_itself(Box::new(work))) {
+        Some(Ok(())) => answer.await.unwrap_or(unknown),
+        _ => unknown,
+    }
+}
+
+/// A hunt to be done by some thread, and its report; none comes if it panics.
+fn hunting(target: Target) -> (impl FnOnce() + Send + 'static, oneshot::Receiver<SweepReport>) {
+    let (reply, answer) = oneshot::channel();
+    (move || drop(reply.send(hunt::hunt(&target, LIMIT))), answer)
 }

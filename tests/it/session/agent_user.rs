@@ -75,6 +75,16 @@ async fn h2_a_tree_of_another_user_is_ended_however_it_hides() {
 }
 
 #[tokio::test]
+async fn h2_a_tree_of_another_user_is_ended_also_when_no_helper_can_be_started() {
+    let gateway = builder().start().await;
+    if refused_without_the_right(&gateway).await {
+        return;
+    }
+    drop(gateway);
+    super::resources::stop_at_the_limit(builder()).await;
+}
+
+#[tokio::test]
 async fn h7_what_is_left_of_another_user_is_swept_at_the_next_start() {
     let mut gateway = builder().start().await;
     if refused_without_the_right(&gateway).await {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{ended, run, slots_taken, until_file};
 use crate::support::cgroup::Cgroup;
 use crate::support::event::Event;
+use crate::support::gateway::Builder;
 use crate::support::{Client, Gateway, eventually, http, proc, soak};
 
 /// The agent's process.
@@ -158,6 +159,43 @@ async fn h9_at_the_limit_of_processes_a_start_fails_cleanly_and_works_again_afte
     let_go(&gateway, other);
     assert_eq!(ended(&client.until_ended(other).await)["result"], "unharmed");
     gateway.stop().await;
+}
+
+/// Stops a tree while its gateway can make no process and no thread any more.
+pub(super) async fn stop_at_the_limit(builder: Builder) {
+    let mut builder = builder;
+    for step in ["interrupt", "end_session", "sigint", "sigterm"] {
+        builder = builder.setting(&format!("{step}_grace_seconds"), 0.1);
+    }
+    let mut gateway = builder.start().await;
+    let mut client = gateway.client().await;
+    let script =
+        "child setsid; child daemon; child ignoreterm; child stopped; child cleanenv; touch there; ignore all; silent";
+    let session = client.start(json!({"prompt": script})).await;
+    until_file(&gateway, session, "there").await;
+    client.until_event(session, |event| event.data()["kind"] == "cleanenv").await;
+    // Nothing is left over that could do the work: idle threads of the pool live for ten seconds.
+    let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let idle = || proc::threads_named(gateway.pid(), "tokio-rt-worker") <= workers;
+    eventually("the runtime's pool to be empty", || idle().then_some(())).await;
+    let limit = NoMoreProcesses::from_now(&gateway);
+    client.ok("session.stop", json!({"session_id": session})).await;
+    let events = client.until_ended(session).await;
+    let end = ended(&events);
+    assert_eq!((&end["reason"], &end["signal"]), (&json!("cancelled"), &json!(9)));
+    let told = events.iter().map(Event::data).filter(|line| line["subtype"] == "scripted_child");
+    let children: Vec<u32> = told.filter_map(|line| line["pid"].as_u64()?.try_into().ok()).collect();
+    assert_eq!(children.len(), 5);
+    assert!(!children.iter().any(|pid| proc::alive(*pid)), "{children:?}");
+    assert_eq!(gateway.processes(), Vec::<u32>::new());
+    limit.lift();
+    assert_eq!(ended(&run(&mut client, "say again").await)["result"], "again");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn h2_a_tree_is_ended_also_when_the_machine_gives_the_gateway_no_process_and_no_thread() {
+    stop_at_the_limit(Gateway::builder()).await;
 }
 
 #[tokio::test]
