@@ -50,7 +50,7 @@ impl Preparation {
         default_signals();
         rustix::process::setsid().map_err(|errno| (Step::Setup, errno))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
-        super::tag::put_on(&self.tag);
+        super::tag::put_on(self.tag);
         close_on_exec_from(3);
         clear_ambient_capabilities();
         if let Some(user) = &self.user {

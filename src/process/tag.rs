@@ -52,8 +52,8 @@ pub(super) fn limit(marker: &Marker) -> Rlimit {
 }
 
 /// Sets the limit of this process. Makes one system call and nothing else.
-pub(super) fn put_on(limit: &Rlimit) {
-    let _refused = rustix::process::setrlimit(Resource::Rttime, limit.clone());
+pub(super) fn put_on(limit: Rlimit) {
+    let _refused = rustix::process::setrlimit(Resource::Rttime, limit);
 }
 
 /// 61 bits that are the same in every version of the gateway: a hunt may look for what an older one has started.

@@ -118,5 +118,8 @@ async fn here(target: Target, spawner: Option<&Spawner>) -> SweepReport {
 /// A hunt to be done by some thread, and its report; none comes if it panics.
 fn hunting(target: Target) -> (impl FnOnce() + Send + 'static, oneshot::Receiver<SweepReport>) {
     let (reply, answer) = oneshot::channel();
-    (move || drop(reply.send(hunt::hunt(&target, LIMIT))), answer)
+    let work = move || {
+        let _nobody_waits = reply.send(hunt::hunt(&target, LIMIT));
+    };
+    (work, answer)
 }

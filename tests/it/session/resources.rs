@@ -126,7 +126,7 @@ impl NoMoreProcesses {
         match self {
             Self::Group(group) => assert!(group.set("pids.max", 10_000), "a limit that can be changed"),
             Self::Limit { pid, resource, before } => {
-                rustix::process::prlimit(Some(*pid), *resource, before.clone()).expect("a limit that can be set");
+                rustix::process::prlimit(Some(*pid), *resource, *before).expect("a limit that can be set");
             }
         }
     }
