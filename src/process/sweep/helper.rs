@@ -118,7 +118,7 @@ fn understand(args: impl IntoIterator<Item = OsString>) -> Option<Target> {
         return None;
     }
     let leaders = args.map(|arg| parse_leader(arg.as_bytes())).collect::<Option<_>>()?;
-    Some(Target { entry, leaders })
+    Some(Target::new(entry, leaders))
 }
 
 fn parse_leader(text: &[u8]) -> Option<Trace> {
@@ -138,7 +138,7 @@ mod tests {
         let entry = format!("{SESSION_VARIABLE}={}", Uuid::new_v4()).into_bytes();
         let leaders =
             vec![Trace { pid: 12, started: 345, reaped: Some(678) }, Trace { pid: 9, started: 8, reaped: None }];
-        let target = Target { entry, leaders };
+        let target = Target::new(entry, leaders);
         let mut told = command_line(&Order::Freeze, &target).into_iter();
         assert_eq!(told.next().as_deref(), Some(std::ffi::OsStr::new(HELPER_ARGUMENT)));
         assert_eq!(told.next().as_deref(), Some(std::ffi::OsStr::new("freeze")));

@@ -10,13 +10,16 @@ mod pause;
 
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use order::{Answer, Order};
 
 use super::launch::{INSTANCE_VARIABLE, Marker, SESSION_VARIABLE};
 use super::leaders::Trace;
+use super::proc_fs;
 use super::spawner::Spawner;
+use super::tag::Tag;
 use super::user::RunAs;
 
 pub use helper::{HELPER_ARGUMENT, helper_main};
@@ -42,8 +45,21 @@ type Identity = (u32, u64);
 struct Target {
     /// A whole entry of the environment, `NAME=value`.
     entry: Vec<u8>,
+    /// The same mark in the limits.
+    tag: Option<Tag>,
     /// The leaders whose system sessions belong to it too.
     leaders: Vec<Trace>,
+}
+
+impl Target {
+    fn new(entry: Vec<u8>, leaders: Vec<Trace>) -> Self {
+        Self { tag: Tag::of(&entry), entry, leaders }
+    }
+
+    /// Does that process carry the mark?
+    fn is_on(&self, pid: u32) -> bool {
+        proc_fs::carries(pid, &self.entry) || self.tag.is_some_and(|tag| tag.is_on(pid))
+    }
 }
 
 /// Stops and kills everything that carries the marker's session or descends from what does, the leader included. `user`: whom the processes belong to,
@@ -64,7 +80,7 @@ pub async fn sweep(marker: &Marker, user: Option<&RunAs>) -> SweepReport {
 
 /// Stops and kills everything that an older, dead instance has left. At start, before anything is spawned; never with an instance id that is in use.
 pub async fn sweep_instance(instance: &str, user: Option<&RunAs>) -> SweepReport {
-    let target = Target { entry: format!("{INSTANCE_VARIABLE}={instance}").into_bytes(), leaders: Vec::new() };
+    let target = Target::new(format!("{INSTANCE_VARIABLE}={instance}").into_bytes(), Vec::new());
     run(target, user, spawner().as_ref()).await
 }
 
@@ -74,7 +90,7 @@ fn spawner() -> Option<Spawner> {
 
 fn target_of(session: Uuid, spawner: Option<&Spawner>) -> Target {
     let leaders = spawner.map(|spawner| spawner.leaders().of(session)).unwrap_or_default();
-    Target { entry: format!("{SESSION_VARIABLE}={session}").into_bytes(), leaders }
+    Target::new(format!("{SESSION_VARIABLE}={session}").into_bytes(), leaders)
 }
 
 async fn run(target: Target, user: Option<&RunAs>, spawner: Option<&Spawner>) -> SweepReport {
@@ -90,17 +106,50 @@ async fn run(target: Target, user: Option<&RunAs>, spawner: Option<&Spawner>) ->
     report
 }
 
-/// Runs `act`, which is what `order` says, here or in a helper. `None`: nothing is known of what came of it.
-async fn carry_out<T: Answer>(
+/// Runs `act`, which is what `order` says, in a helper where this process may not look, else here. `None`: nothing is known of what came of it.
+async fn carry_out<T: Answer + Send + 'static>(
     order: Order,
     target: Target,
     user: Option<&RunAs>,
     spawner: Option<&Spawner>,
-    act: impl FnOnce(&Target) -> T + Send + 'static,
+    act: impl Fn(&Target) -> T + Clone + Send + 'static,
 ) -> Option<T> {
-    match (user.filter(|user| !helper::can_look_into(user)), spawner) {
+    let helped = match (user.filter(|user| !helper::can_look_into(user)), spawner) {
         (Some(user), Some(spawner)) => helper::ask(user, &order, &target, spawner).await,
-        // It fails only if it panicked or the runtime is ending.
-        _ => tokio::task::spawn_blocking(move || act(&target)).await.ok(),
+        _ => None,
+    };
+    match helped {
+        Some(answer) => Some(answer),
+        // Also where the helper could not be started, as at the limit of processes: the tag is seen without any right.
+        None => here(target, spawner, act).await,
     }
+}
+
+async fn here<T: Send + 'static>(
+    target: Target,
+    spawner: Option<&Spawner>,
+    act: impl Fn(&Target) -> T + Clone + Send + 'static,
+) -> Option<T> {
+    let (work, answer) = acting(target.clone(), act.clone());
+    // Not the runtime's pool: what it finds no thread for it keeps waiting, and a tree that has taken all processes there are gives none back.
+    if std::thread::Builder::new().name("sweep".to_owned()).spawn(work).is_ok() {
+        return answer.await.ok();
+    }
+    let (work, answer) = acting(target, act);
+    match spawner.map(|spawner| spawner.do_itself(Box::new(work))) {
+        Some(Ok(())) => answer.await.ok(),
+        _ => None,
+    }
+}
+
+/// Work to be done by some thread, and its answer; none comes if it panics.
+fn acting<T: Send + 'static>(
+    target: Target,
+    act: impl Fn(&Target) -> T + Send + 'static,
+) -> (impl FnOnce() + Send + 'static, oneshot::Receiver<T>) {
+    let (reply, answer) = oneshot::channel();
+    let work = move || {
+        let _nobody_waits = reply.send(act(&target));
+    };
+    (work, answer)
 }

@@ -83,6 +83,37 @@ async fn h2_who_cleared_its_environment_is_found_through_its_parent_or_its_sessi
     assert_eq!(sweep_all(process, &marker, &pids).await.killed, 3);
 }
 
+/// Two that have lost everything but their limits: environment, system session and parent. The second forks and exits all the time.
+const STRIPPED: &str = "if (!fork) { POSIX::setsid(); exit if fork; exec qw(env -i perl -e), '$| = 1; print \"$$\\n\"; sleep 600' } wait;
+    if (!fork) { POSIX::setsid(); exit if fork; exec qw(env -i perl -e), '$| = 1; print \"$$\\n\"; close STDOUT; close STDERR; while ($n++ < 100_000) { exit if fork }' } wait;";
+
+#[tokio::test]
+async fn h2_who_cleared_its_environment_left_the_session_and_lost_its_parent_is_found_by_its_limits() {
+    let (process, marker, pids) = family(&format!("{PREAMBLE} {STRIPPED} sleep 600"), 2).await;
+    assert!(sweep_all(process, &marker, &pids).await.killed >= 3);
+}
+
+#[tokio::test]
+async fn h7_what_a_dead_instance_left_is_found_by_its_limits_too() {
+    let instance = format!("dead-{}", Uuid::new_v4());
+    let launch = Launch {
+        marker: Marker::new(Uuid::new_v4(), &instance),
+        stdin: StdinMode::Pipe,
+        output_grace: Duration::from_millis(50),
+        ..perl(&format!("{PREAMBLE} {STRIPPED} <STDIN>"))
+    };
+    let mut process = start(launch).await;
+    let orphans = pids(&mut process, 2).await;
+    drop(process.stdin.take());
+    assert!(ended(listen(&mut process).await.exit).1.is_none(), "the leader has ended by itself");
+    assert!(alive(orphans[0]));
+    // Another instance's name is another tag.
+    assert_eq!(sweep_instance(&format!("{instance}0"), None).await, SweepReport { killed: 0, left: 0 });
+    let report = sweep_instance(&instance, None).await;
+    assert!(report.killed >= 2 && report.left == 0, "{report:?}");
+    assert!(!alive(orphans[0]));
+}
+
 #[tokio::test]
 async fn h3_an_unmarked_process_of_the_leaders_session_is_found_after_the_leaders_end() {
     let script = format!(

@@ -1,6 +1,7 @@
 //! Sessions of the scripted agent: their events, their ends, their processes, and who may start them.
 
 mod agent_start;
+mod agent_user;
 mod calls;
 mod cap;
 mod crash;
@@ -10,9 +11,12 @@ mod filters;
 mod idempotency;
 mod isolation;
 mod permissions;
+mod races;
 mod refusals;
+mod resources;
 mod stopping;
 mod stream;
+mod terminal;
 mod timeouts;
 mod turns;
 mod watching;
@@ -48,6 +52,13 @@ pub(crate) async fn until_file(gateway: &Gateway, session: Uuid, name: &str) -> 
     let path = workspace(gateway, session).join(name);
     crate::support::eventually(&format!("the file {name}"), || path.exists().then_some(())).await;
     path
+}
+
+/// When an event was taken in, in milliseconds since the epoch.
+pub(crate) fn milliseconds(event: &Event) -> u64 {
+    let at = humantime::parse_rfc3339(&event.at).expect("a moment");
+    u64::try_from(at.duration_since(std::time::UNIX_EPOCH).expect("a moment of ours").as_millis())
+        .expect("milliseconds")
 }
 
 /// How many slots are taken, by the gateway's own account.
