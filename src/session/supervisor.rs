@@ -23,9 +23,8 @@ use super::plan::Plan;
 use super::record::RecordWriter;
 use super::writer::LogWriter;
 use crate::api::event::{EventType, SessionState, Stalled, Started, StateChanged};
-use crate::api::selector::EventKind;
 use crate::api::session::SessionKind;
-use crate::claude::{PermissionQuestion, control};
+use crate::claude::{ClaudeLine, PermissionQuestion, control};
 use crate::config::settings::SessionSettings;
 use crate::process::{Output, OutputItem, Process, ProcessControl, Signal, SpawnError};
 use crate::store::{SessionPatch, StoreError};
@@ -184,7 +183,7 @@ impl Supervisor {
                 }
                 for line in &lines {
                     let parsed = life.ears.parse(line);
-                    let kind = parsed.as_ref().map(|parsed| EventKind::line(parsed.type_word()));
+                    let kind = parsed.as_ref().map(ClaudeLine::event_kind);
                     let heard = match &parsed {
                         Some(parsed) => {
                             parsed.kind_word().clone_into(life.ears.last_type.get_or_insert_default());
