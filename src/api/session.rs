@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::event::{Ended, Event, SessionState};
-use super::selector::EventSelector;
+use super::selector::{EventFilter, EventSelector};
 
 /// A prompt: plain text, or Claude's content blocks (text, image …).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -308,6 +308,20 @@ pub struct AttachParams {
     /// Of those, not these; `["claude:stream_event"]` leaves the deltas out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without: Option<Vec<EventSelector>>,
+}
+
+impl AttachParams {
+    /// The events of `session_id` after `after_seq` that `filter` lets through.
+    #[must_use]
+    pub fn new(session_id: Uuid, after_seq: u64, filter: EventFilter) -> Self {
+        Self { session_id, after_seq, types: filter.types, without: filter.without }
+    }
+
+    /// Which events are wanted.
+    #[must_use]
+    pub fn filter(&self) -> EventFilter {
+        EventFilter { types: self.types.clone(), without: self.without.clone() }
+    }
 }
 
 /// Result of `session.attach`.

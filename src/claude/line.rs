@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::members::{members, owned, read, string};
 use super::result::ResultLine;
+use crate::api::selector::EventKind;
 
 /// How deeply a line may be nested. Ours, so that every reader can parse the frame that carries the line: several
 /// JSON parsers stop at 128.
@@ -144,10 +145,21 @@ pub enum LifecycleState {
 }
 
 impl ClaudeLine {
-    /// The line's `type` alone.
+    /// What the line is to a reader who chooses.
     #[must_use]
-    pub fn type_word(&self) -> &str {
-        self.kind_word().split('/').next().unwrap_or_default()
+    pub fn event_kind(&self) -> EventKind {
+        match self {
+            Self::Init { .. } | Self::ApiRetry { .. } | Self::SessionState { .. } => EventKind::SYSTEM,
+            Self::Result(_) => EventKind::RESULT,
+            Self::ControlRequest { .. } => EventKind::CONTROL_REQUEST,
+            Self::ControlResponse { .. } => EventKind::CONTROL_RESPONSE,
+            Self::ControlCancel { .. } => EventKind::CONTROL_CANCEL_REQUEST,
+            Self::RateLimit(_) => EventKind::RATE_LIMIT_EVENT,
+            Self::Lifecycle { .. } => EventKind::COMMAND_LIFECYCLE,
+            Self::ConversationReset { .. } => EventKind::OTHER_LINE,
+            Self::Assistant { .. } => EventKind::ASSISTANT,
+            Self::Other { kind } => EventKind::line(kind.split('/').next().unwrap_or_default()),
+        }
     }
 
     /// The line's type as one word, `system/…` with its subtype.

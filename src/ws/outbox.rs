@@ -63,6 +63,8 @@ pub(super) struct Outbox<S> {
     pub written: Bytes,
     pub settings: Arc<WebSocketSettings>,
     attachments: Vec<Attachment>,
+    /// How many of them are filtered, and so may have to be told how far they have come.
+    filtered: usize,
     wake: Arc<Notify>,
     sent: Counter,
     frames: Vec<Frame>,
@@ -86,6 +88,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
             written,
             settings,
             attachments: Vec::new(),
+            filtered: 0,
             wake: Arc::new(Notify::new()),
             sent: events_sent(),
             frames: Vec::new(),
@@ -137,10 +140,9 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
                 tokio::task::consume_budget().await;
                 continue;
             }
-            let filtered = self.attachments.iter().any(|attachment| attachment.reader.is_filtered());
             tokio::select! {
                 _ = self.close.changed() => {}
-                _ = tell.tick(), if filtered => {}
+                _ = tell.tick(), if self.filtered > 0 => {}
                 () = self.wake.notified() => {}
                 outgoing = self.queue.recv() => match outgoing {
                     Some(outgoing) => {
@@ -185,6 +187,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
                 }
                 for mut attachment in reply.attachments {
                     attachment.reader.wake_by(&self.wake);
+                    self.filtered += usize::from(attachment.reader.is_filtered());
                     self.attachments.push(attachment);
                 }
                 Ok(())
@@ -201,6 +204,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
             let Some(attachment) = self.attachments.get(at) else { break };
             if attachment.reader.has_ended() || attachment.attached.is_gone() {
                 let attachment = self.attachments.swap_remove(at);
+                self.filtered -= usize::from(attachment.reader.is_filtered());
                 self.peer.done(attachment.reader.session(), &attachment.attached);
             } else {
                 at += 1;
@@ -211,6 +215,9 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
 
     /// Tells filtered readers how far they have come, where it is time. `true` if anything was fed.
     async fn tell_cursors(&mut self) -> Result<bool, Close> {
+        if self.filtered == 0 {
+            return Ok(false);
+        }
         let mut due = Vec::new();
         for attachment in self.attachments.iter_mut().filter(|attachment| attachment.reader.left_out() > 0) {
             let late = attachment.told_at.elapsed() >= TELL_AFTER;

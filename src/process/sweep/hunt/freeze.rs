@@ -168,7 +168,7 @@ mod tests {
     }
 
     fn order(found: &[(u32, u32)], leader: u32) -> Vec<Vec<u32>> {
-        let target = Target { entry: Vec::new(), leaders: vec![Trace { pid: leader, started: 5, reaped: None }] };
+        let target = Target::new(Vec::new(), vec![Trace { pid: leader, started: 5, reaped: None }]);
         let found = found.iter().map(|(pid, parent)| stat(*pid, *parent)).collect();
         generations(found, &target).iter().map(|those| those.iter().map(|stat| stat.pid).collect()).collect()
     }
