@@ -46,6 +46,9 @@ async fn g2_a_client_that_reads_again_after_the_end_gets_everything_in_order() {
     gateway.stop().await;
 }
 
+/// So many pings a slow client is to get and answer while it reads what waited before it came.
+const PINGS: usize = 2;
+
 /// Calls a method and reads on to its answer; nothing else comes before it.
 async fn call(socket: &mut RawSocket, method: &str, params: Value) -> Value {
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
@@ -63,7 +66,7 @@ async fn call(socket: &mut RawSocket, method: &str, params: Value) -> Value {
 async fn g5_a_client_at_ten_kilobytes_a_second_is_never_closed_and_misses_nothing() {
     let mut gateway = Gateway::builder()
         .setting("slow_reader_timeout_seconds", soak::count(5, 10))
-        .setting("ping_interval_seconds", soak::count(5, 20))
+        .setting("ping_interval_seconds", soak::count(2, 20))
         .start()
         .await;
     let token = gateway.login().await;
@@ -75,9 +78,12 @@ async fn g5_a_client_at_ten_kilobytes_a_second_is_never_closed_and_misses_nothin
     let mut socket = RawSocket::connect_with_buffer(gateway.ws, 16 * 1024).await.upgrade("/ws", &token).await;
     call(&mut socket, "session.attach", json!({"session_id": session})).await;
     let mut ledger = Ledger::default();
-    let (step, mut due) = (Duration::from_millis(100), Instant::now());
-    // 1,000 bytes ten times a second.
-    for _ in 0..10 * soak::count(13, 120) {
+    let (step, mut due, seconds) = (Duration::from_millis(100), Instant::now(), soak::count(13, 120));
+    let (mut steps, mut pings) = (0, 0);
+    // 1,000 bytes ten times a second. A ping waits behind what was sent before it.
+    while steps < 10 * seconds || pings < PINGS {
+        assert!(steps < 10 * 5 * seconds, "only {pings} pings in {} s", steps / 10);
+        steps += 1;
         due += step;
         tokio::time::sleep_until(due).await;
         assert!(socket.read_some(1_000).await, "the connection has ended");
@@ -89,7 +95,10 @@ async fn g5_a_client_at_ten_kilobytes_a_second_is_never_closed_and_misses_nothin
                     let event: Event = serde_json::from_value(message["params"].clone()).expect("an event");
                     ledger.take(event);
                 }
-                9 => socket.frame(&Frame::of(10, payload)).await,
+                9 => {
+                    pings += 1;
+                    socket.frame(&Frame::of(10, payload)).await;
+                }
                 _ => panic!("opcode {opcode}: {}", String::from_utf8_lossy(&payload)),
             }
         }

@@ -138,7 +138,8 @@ fn lines(agent: &Agent, count: u64, bytes: usize, shape: Shape) -> Flow {
 fn rate(agent: &Agent, per_second: u32, duration: Duration, bytes: usize) -> Flow {
     let begun = Instant::now();
     let gap = Duration::from_secs(1) / per_second;
-    let session = agent.session();
+    // Many agents of this kind run at once in a build without optimisation.
+    let mut template = Template::stamped(&agent.session(), bytes);
     for number in 0_u32.. {
         let due = gap * number;
         if due >= duration {
@@ -147,17 +148,10 @@ fn rate(agent: &Agent, per_second: u32, duration: Duration, bytes: usize) -> Flo
         if let Some(stop) = agent.inbox.pause(Some(due.saturating_sub(begun.elapsed()))) {
             return Flow::Stopped(stop);
         }
-        let sent_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        let mut line = json!({
-            "type": "stream_event", "session_id": session.id, "parent_tool_use_id": null, "sent_at_us": sent_at,
-            "event": {"type": "content_block_delta", "index": 0,
-                      "delta": {"type": "text_delta", "text": format!("{:012} ", number + 1)}},
-        });
-        let padding = bytes.saturating_sub(line.to_string().len());
-        if let Some(text) = line.pointer_mut("/event/delta/text") {
-            *text = json!(format!("{:012} {}", number + 1, "x".repeat(padding)));
-        }
-        agent.say(&line);
+        let printed_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        template.stamp(u64::try_from(printed_at).unwrap_or(0));
+        agent.say_lines(template.fill(u64::from(number) + 1), 1);
+        agent.flush();
     }
     Flow::On
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
 
 use crate::support::rate::{RateLine, Spread};
 use crate::support::{Client, Gateway, proc, soak};
@@ -36,7 +38,14 @@ async fn f2_sessions_that_stream_at_once_lose_and_repeat_nothing_and_take_little
     for _ in 0..sessions {
         clients.push(Client::connect(gateway.ws, "/ws", &token).await);
     }
-    let watched = join_all(clients.into_iter().map(|client| watch(client, format!("rate 200 {seconds}s 300")))).await;
+    // A thread each: among tasks and futures, those that always have more to read can keep others from reading for
+    // so long that the gateway takes them for clients who do not.
+    let runtime = Handle::current();
+    let watching = clients.into_iter().map(|client| {
+        let (runtime, script) = (runtime.clone(), format!("rate 200 {seconds}s 300"));
+        spawn_blocking(move || runtime.block_on(watch(client, script)))
+    });
+    let watched = join_all(watching).await.into_iter().map(|of_one| of_one.expect("a client that has read to the end"));
     let expected: Vec<u64> = (1..=200 * seconds as u64).collect();
     let mut took = Vec::new();
     for (numbers, of_one) in watched {
