@@ -26,9 +26,7 @@ impl From<SessionError> for RpcError {
             SessionError::WrongState { state, .. } => {
                 Self::new(ErrorKind::WrongState, text).details(json!({"state": state}))
             }
-            SessionError::LetGo => {
-                Self::new(ErrorKind::WrongState, text).details(json!({"state": SessionState::Idle}))
-            }
+            SessionError::LetGo => Self::new(ErrorKind::WrongState, text).details(json!({"state": SessionState::Idle})),
             SessionError::TooManyMessages => Self::new(ErrorKind::TooManyRequests, text),
             SessionError::Spent { .. } => Self::new(ErrorKind::UsageLimit, text),
             SessionError::Draining => Self::new(ErrorKind::Draining, text),

@@ -133,7 +133,11 @@ impl Ears {
             total_cost_usd: result.total_cost_usd,
             usage: result.usage.clone(),
             num_turns: result.num_turns,
-            resets_at: self.rate_limit.as_ref().and_then(|limit| limit.resets_at).filter(|_| reason == EndReason::RateLimited),
+            resets_at: self
+                .rate_limit
+                .as_ref()
+                .and_then(|limit| limit.resets_at)
+                .filter(|_| reason == EndReason::RateLimited),
         }
     }
 

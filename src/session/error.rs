@@ -43,7 +43,9 @@ pub enum SessionError {
     #[error("{} messages wait already; try again after a result", super::message::MAX_WAITING)]
     TooManyMessages,
     /// The caller has spent what may be spent.
-    #[error("your sessions have cost {spent_usd:.2} US dollars of the {limit_usd:.2} allowed in {window_hours:.0} hours")]
+    #[error(
+        "your sessions have cost {spent_usd:.2} US dollars of the {limit_usd:.2} allowed in {window_hours:.0} hours"
+    )]
     Spent {
         /// What was spent.
         spent_usd: f64,

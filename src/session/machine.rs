@@ -165,7 +165,9 @@ impl Machine {
     #[must_use]
     pub fn takes_messages(&self) -> bool {
         let ends = self.over || self.stop.is_some() || self.leaving == Some(Leaving::Over);
-        !ends && (self.nature.interactive || (self.state == SessionState::Idle && self.nature.kind == SessionKind::Claude))
+        !ends
+            && (self.nature.interactive
+                || (self.state == SessionState::Idle && self.nature.kind == SessionKind::Claude))
     }
 
     /// Is it at rest, with a process that can be put away?

@@ -14,8 +14,8 @@ use super::machine::Origin;
 use super::message::Message;
 use super::plan::{Arguments, Plan};
 use super::workspace::{Workspace, Workspaces};
-use crate::api::principal::{Principal, Role, Scope};
 use crate::api::event::SessionState;
+use crate::api::principal::{Principal, Role, Scope};
 use crate::api::session::{OnLost, PermissionMode, Prompt, SessionKind, StartParams};
 use crate::claude::mcp::servers_needing_raw;
 use crate::claude::updates::parse_updates;
@@ -133,7 +133,8 @@ impl Policy {
         };
         // What an agent may have got is never sent again unasked.
         let unsent = (row.state == SessionState::Queued && !has_begun).then(|| params.prompt.clone()).flatten();
-        let message = unsent.map(|prompt| Message { id: row.messages.first().copied().unwrap_or_else(Uuid::new_v4), prompt });
+        let message =
+            unsent.map(|prompt| Message { id: row.messages.first().copied().unwrap_or_else(Uuid::new_v4), prompt });
         Ok(Plan {
             id: row.id,
             kind: row.kind,

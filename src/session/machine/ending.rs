@@ -88,7 +88,10 @@ impl Machine {
             return (reason, self.why_stopped(reason));
         }
         if self.nature.origin == Origin::Recovered && !self.was_ready {
-            return (EndReason::Lost, Some("the gateway that ran the session died, and it could not be resumed".to_owned()));
+            return (
+                EndReason::Lost,
+                Some("the gateway that ran the session died, and it could not be resumed".to_owned()),
+            );
         }
         if let Some(verdict) = self.verdict.as_ref().filter(|_| self.ends_with_result()) {
             return (verdict.reason, verdict.message.clone());

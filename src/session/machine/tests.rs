@@ -60,13 +60,7 @@ fn says(effects: &[Effect]) -> Vec<Word> {
 fn a_plain_session_initializes_sends_its_prompt_and_ends_with_its_result() {
     let (machine, effects) = history(
         CLAUDE,
-        [
-            Input::Spawned,
-            Input::Initialized,
-            result(EndReason::Completed, false),
-            exited(0),
-            Input::TreeGone,
-        ],
+        [Input::Spawned, Input::Initialized, result(EndReason::Completed, false), exited(0), Input::TreeGone],
     );
     assert_eq!(machine.state(), SessionState::Ended);
     assert_eq!(says(&effects), [Word::Initialize, Word::EndSession]);

@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use super::admission::{Admission, Admitted};
 use super::error::SessionError;
+use super::feed::Feed;
 use super::feeds::Feeds;
 use super::handle::{Command, Handle};
 use super::launch::Launcher;
 use super::one_at_a_time::OneAtATime;
 use super::plan::Plan;
 use super::policy::Policy;
-use super::feed::Feed;
 use super::reader::{EventReader, ReadError};
 use super::record::RecordWriter;
 use super::supervisor::{Right, Supervisor};
@@ -340,7 +340,11 @@ impl Sessions {
     }
 
     /// The record, and the feed of a session that has not ended.
-    async fn row_and_feed(&self, caller: &Principal, id: Uuid) -> Result<(SessionRow, Option<Arc<Feed>>), SessionError> {
+    async fn row_and_feed(
+        &self,
+        caller: &Principal,
+        id: Uuid,
+    ) -> Result<(SessionRow, Option<Arc<Feed>>), SessionError> {
         // The feed is looked up before the record: a session that ends in between is then still read to its end.
         if let Some(handle) = self.live(id) {
             return Ok((self.row(caller, id).await?, Some(Arc::clone(&handle.feed))));

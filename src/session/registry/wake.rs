@@ -122,14 +122,7 @@ impl Sessions {
             ..SessionPatch::default()
         };
         self.store.update_session(row.id, row.epoch, patch).await?;
-        Ok(SessionRow {
-            state,
-            epoch,
-            node: self.node.to_string(),
-            put_away_at_ms: None,
-            messages,
-            ..row.clone()
-        })
+        Ok(SessionRow { state, epoch, node: self.node.to_string(), put_away_at_ms: None, messages, ..row.clone() })
     }
 
     /// Starts the sessions of a dead node again that are to survive it. Each goes on under its own id; what its agent
@@ -177,7 +170,8 @@ impl Sessions {
         match command {
             Command::Stop(reason) if rests => self.end_at_rest(&row, *reason).await,
             Command::Configure { model, permission_mode } if rests => {
-                let mut params: crate::api::session::StartParams = serde_json::from_str(&row.params).unwrap_or_default();
+                let mut params: crate::api::session::StartParams =
+                    serde_json::from_str(&row.params).unwrap_or_default();
                 if let Some(model) = model {
                     params.model = (model != "default").then(|| model.clone());
                 }

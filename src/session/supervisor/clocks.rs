@@ -12,8 +12,7 @@ use crate::session::machine::{Input, Rung, Timer};
 use crate::telemetry::time::now_ms;
 
 /// The clocks that judge the agent by what it prints: they stand still while nobody reads it.
-pub(super) const JUDGE_OUTPUT: [Timer; 5] =
-    [Timer::Start, Timer::Idle, Timer::Leave, Timer::Background, Timer::Answer];
+pub(super) const JUDGE_OUTPUT: [Timer; 5] = [Timer::Start, Timer::Idle, Timer::Leave, Timer::Background, Timer::Answer];
 /// The agent answers a control request at once, whatever it does; one that has not answered after this never will.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
 

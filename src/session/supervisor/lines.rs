@@ -3,10 +3,10 @@
 
 use super::Supervisor;
 use super::life::Life;
-use crate::api::selector::EventKind;
+
 use crate::api::session::SessionKind;
-use crate::claude::control;
 use crate::claude::line::{RateLimit, RateLimitStatus};
+use crate::claude::{ClaudeLine, control};
 use crate::process::Line;
 use crate::session::agent::{Heard, Then, record};
 use crate::session::machine::{Input, Verdict};
@@ -20,7 +20,7 @@ impl Supervisor {
     /// Takes one line in.
     pub(super) async fn take_line(&mut self, life: &mut Life, line: &Line) {
         let parsed = life.ears.parse(line);
-        let kind = parsed.as_ref().map(|parsed| EventKind::line(parsed.type_word()));
+        let kind = parsed.as_ref().map(ClaudeLine::event_kind);
         let heard = match &parsed {
             Some(parsed) => {
                 parsed.kind_word().clone_into(life.ears.last_type.get_or_insert_default());
@@ -72,7 +72,11 @@ impl Supervisor {
         life.cost = cost;
         self.cost.send_replace(Some(cost));
         self.record.change(SessionPatch { total_cost_usd: Some(cost), ..SessionPatch::default() });
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "finite, not below zero, and saturating")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "finite, not below zero, and saturating"
+        )]
         let micro_usd = (spent * MICRO).round() as u64;
         if micro_usd > 0 {
             self.record.spend(Spend {

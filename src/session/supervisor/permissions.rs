@@ -7,8 +7,8 @@ use crate::api::session::RespondParams;
 use crate::claude::PermissionQuestion;
 use crate::session::error::SessionError;
 use crate::session::machine::{Input, Timer};
-use crate::telemetry::time::{now_ms, rfc3339_ms};
 use crate::session::questions::{answer_line, answered, denial_line, taken_back, timed_out};
+use crate::telemetry::time::{now_ms, rfc3339_ms};
 
 impl Supervisor {
     /// Claude asks.

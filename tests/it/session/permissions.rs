@@ -42,15 +42,15 @@ async fn a_question_waits_for_its_answer_and_the_answer_reaches_the_agent() {
     let events = client.until_ended(session).await;
     assert_eq!(ended(&events)["reason"], "completed");
     assert!(told(&events).contains("ls -l"), "{}", told(&events));
-    let expected = json!({"request_id": question["request_id"], "behavior": "allow", "by": "caller", "username": "admin"});
+    let expected =
+        json!({"request_id": question["request_id"], "behavior": "allow", "by": "caller", "username": "admin"});
     assert_eq!(resolved(&events), [expected]);
 }
 
 #[tokio::test]
 async fn of_several_watchers_the_first_to_answer_wins_also_after_the_asker_was_cut_off() {
     let gateway = Gateway::builder().start().await;
-    let (mut first, mut second, mut third) =
-        (gateway.client().await, gateway.client().await, gateway.client().await);
+    let (mut first, mut second, mut third) = (gateway.client().await, gateway.client().await, gateway.client().await);
     let session = first.start(json!({"prompt": ASK})).await;
     let question = asked(&mut first, session).await;
     first.reset();
@@ -62,7 +62,10 @@ async fn of_several_watchers_the_first_to_answer_wins_also_after_the_asker_was_c
     second.ok("session.respond", answer.clone()).await;
     assert_eq!(third.error("session.respond", answer).await["code"], -32006);
     let events = third.until_ended(session).await;
-    assert_eq!((&resolved(&events)[0]["behavior"], &resolved(&events)[0]["message"]), (&json!("deny"), &json!("better not")));
+    assert_eq!(
+        (&resolved(&events)[0]["behavior"], &resolved(&events)[0]["message"]),
+        (&json!("deny"), &json!("better not"))
+    );
     assert!(told(&events).contains("better not"));
 }
 
@@ -94,7 +97,8 @@ async fn a_denial_can_end_the_turn() {
     let mut client = gateway.client().await;
     let session = client.start(json!({"prompt": ASK, "interactive": true})).await;
     let question = asked(&mut client, session).await;
-    let answer = json!({"session_id": session, "request_id": question["request_id"], "behavior": "deny", "interrupt": true});
+    let answer =
+        json!({"session_id": session, "request_id": question["request_id"], "behavior": "deny", "interrupt": true});
     client.ok("session.respond", answer).await;
     client.until_state(session, "idle").await;
     assert!(!told(&client.events(session)).contains("say asked"));
@@ -110,9 +114,7 @@ async fn rules_that_would_reach_other_sessions_are_refused_and_the_question_stay
         json!({"session_id": session, "request_id": question["request_id"], "behavior": "allow",
             "updated_permissions": updates})
     };
-    let rule = |destination: &str| {
-        json!([{"type": "addRules", "rules": [{"toolName": "Bash"}], "behavior": "allow", "destination": destination}])
-    };
+    let rule = |destination: &str| json!([{"type": "addRules", "rules": [{"toolName": "Bash"}], "behavior": "allow", "destination": destination}]);
     for (updates, code) in [
         (rule("userSettings"), -32001),
         (json!([{"type": "setMode", "mode": "bypassPermissions", "destination": "session"}]), -32001),

@@ -188,7 +188,8 @@ async fn a_start_that_needs_a_slot_puts_away_what_has_rested_longest() {
     let mut client = gateway.client().await;
     let (first, second) = (at_rest(&mut client).await, at_rest(&mut client).await);
     assert_eq!(ended(&run(&mut client, "say there was room").await)["result"], "there was room");
-    let is_away = |client: &Client, session| client.events(session).iter().any(|event| event.data.get().contains("put_away"));
+    let is_away =
+        |client: &Client, session| client.events(session).iter().any(|event| event.data.get().contains("put_away"));
     assert!(is_away(&client, first) && !is_away(&client, second));
     let message = send(&mut client, first, "back?").await;
     until_answered(&mut client, first, &message).await;
