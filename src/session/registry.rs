@@ -122,7 +122,7 @@ impl Sessions {
             None => None,
         };
         let plan = self.policy.judge_start(caller, params, resumed.as_ref())?;
-        let slot = match self.admission.take(plan.id).await {
+        let slot = match self.admission.take(plan.id, &caller.subject).await {
             Ok(slot) => slot,
             // On another node the same key may have taken the last slot a moment ago.
             Err(error) => {
@@ -147,7 +147,7 @@ impl Sessions {
     ) -> Result<Arc<Handle>, SessionError> {
         self.check_open()?;
         let plan = self.policy.judge_command(caller, command, timeout_seconds)?;
-        let slot = self.admission.take(plan.id).await?;
+        let slot = self.admission.take(plan.id, &caller.subject).await?;
         match self.begin(caller, plan, slot, None).await? {
             StartOutcome::New(handle) => Ok(handle),
             StartOutcome::Existing(row) => Err(SessionError::Missing(row.id)),

@@ -1,41 +1,40 @@
-//! Admission: slots under the cap, kept in the store so that several gateways share one cap, and the gate
-//! that lets only so many agents start at once.
+//! Admission: slots under the cap, kept in the store so that several gateways share one cap; the line of
+//! those who wait for one; and the gate that lets only so many agents start at once.
 //!
 //! A [`Slot`] is taken before anything is started and given back after the session's last process has gone.
+//! The line is this node's own. Nobody passes it: while somebody in it could go next, nobody else gets a slot
+//! here. How it is ordered stands in `line`, how it moves in `desk`.
+
+mod desk;
+mod line;
+mod slot;
+#[cfg(test)]
+mod tests;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::error::SessionError;
+use self::desk::Desk;
+pub use self::slot::Slot;
+pub use self::waiting::{Admitted, Progress, Waiting};
+use super::error::{LimitReason, SessionError};
 use crate::config::settings::SessionSettings;
-use crate::store::{SharedStore, SlotOutcome};
+use crate::store::SharedStore;
 use crate::telemetry::tasks;
 
-const FIRST_RETRY: Duration = Duration::from_millis(100);
-const LONGEST_RETRY: Duration = Duration::from_secs(2);
-
-/// Slots and the start gate of one node.
+/// Slots, the line and the start gate of one node.
 #[derive(Debug, Clone)]
 pub struct Admission {
-    store: SharedStore,
-    node: Arc<str>,
-    max_sessions: u32,
-    lease: Duration,
+    desk: Arc<Desk>,
     /// One permit an agent that may be starting: a start costs half a CPU-second, and more at once only
     /// make each other late.
     starts: Arc<Semaphore>,
-}
-
-/// The right to have a live process. Must be given back with [`Slot::release`]; one that is dropped comes
-/// back when its lease runs out.
-#[derive(Debug)]
-pub struct Slot {
-    session: Uuid,
-    store: SharedStore,
+    lease: Duration,
 }
 
 impl Admission {
@@ -45,33 +44,65 @@ impl Admission {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let starts = if settings.max_concurrent_starts == 0 { cores } else { settings.max_concurrent_starts };
         Self {
-            store,
-            node: node.into(),
-            max_sessions: settings.max_sessions,
-            lease: settings.slot_lease_seconds.duration(),
+            desk: Arc::new(Desk::new(store, node, settings)),
             starts: Arc::new(Semaphore::new(starts)),
+            lease: settings.slot_lease_seconds.duration(),
         }
     }
 
     /// How many slots there are.
     #[must_use]
     pub fn max_sessions(&self) -> u32 {
-        self.max_sessions
+        self.desk.max_sessions
     }
 
-    /// Takes a slot for `session`.
+    /// How many sessions of this node wait in the line.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.desk.line.lock().len()
+    }
+
+    /// Takes a slot for a session of `owner` (a subject) at once, or refuses.
     ///
     /// # Errors
-    /// [`SessionError::Limit`] when all are taken, [`SessionError::Store`] when the store does not answer.
-    pub async fn take(&self, session: Uuid) -> Result<Slot, SessionError> {
-        match self.store.take_slot(session, &self.node, self.max_sessions, self.lease_ms()).await? {
-            SlotOutcome::Taken { .. } => Ok(Slot { session, store: Arc::clone(&self.store) }),
-            SlotOutcome::Full { next_expiry_ms, .. } => {
-                // Leases are renewed while their sessions live, so the first expiry is only an upper bound.
-                let retry_after_ms = next_expiry_ms.clamp(100, 1_000);
-                Err(SessionError::Limit { max: self.max_sessions, retry_after_ms })
+    /// [`SessionError::Limit`] when all slots are taken, when others wait for the next one, and when the owner
+    /// has as many live sessions as one may have; [`SessionError::Store`] when the store does not answer.
+    pub async fn take(&self, session: Uuid, owner: &str) -> Result<Slot, SessionError> {
+        let share = self.desk.enter(owner)?;
+        self.desk.take_now(session, share).await
+    }
+
+    /// Takes a slot at once if there is one and nobody waits for it, else a place in the line. While the line
+    /// is held ([`Admission::account_limited`]) it is always a place; with `max_queue` 0 this is
+    /// [`Admission::take`].
+    ///
+    /// # Errors
+    /// [`SessionError::Limit`] when the line is full, or this owner's share of it; [`SessionError::Store`] when
+    /// the store does not answer.
+    pub async fn take_or_wait(&self, session: Uuid, owner: &str) -> Result<Admitted, SessionError> {
+        if !self.desk.has_line() {
+            return self.take(session, owner).await.map(Admitted::Slot);
+        }
+        if let Some(share) = self.desk.enter_past_nobody(owner) {
+            match self.desk.take_now(session, share).await {
+                Err(SessionError::Limit { reason: LimitReason::Slots { .. }, .. }) => {}
+                outcome => return outcome.map(Admitted::Slot),
             }
         }
+        self.desk.join(session, owner).map(Admitted::Waiting)
+    }
+
+    /// Claude's account refuses work until then (milliseconds since the epoch); `None`: it takes work again.
+    /// Until then the line stands still, if the setting `hold_queue_while_rate_limited` says so.
+    pub fn account_limited(&self, until_ms: Option<u64>) {
+        self.desk.hold(until_ms);
+    }
+
+    /// Told whenever a slot was wanted and all were taken: whoever can free one by putting an idle process
+    /// away should. One listener; what is told while it is busy is kept, once.
+    #[must_use]
+    pub fn room_wanted(&self) -> Arc<Notify> {
+        Arc::clone(&self.desk.room_wanted)
     }
 
     /// Waits for leave to start an agent. Hold the permit until it has answered or gone.
@@ -81,69 +112,18 @@ impl Admission {
 
     /// Renews this node's leases until `stop`.
     pub fn keep_leases(&self, stop: CancellationToken) {
-        let admission = self.clone();
+        let (desk, lease) = (Arc::clone(&self.desk), self.lease);
         tasks::spawn("slot-leases", async move {
-            let mut tick = tokio::time::interval(admission.lease / 3);
+            let mut tick = tokio::time::interval(lease / 3);
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     _ = tick.tick() => {}
                 }
-                if let Err(error) = admission.store.renew_slots(&admission.node, admission.lease_ms()).await {
+                if let Err(error) = desk.renew_leases().await {
                     tracing::warn!(%error, "slot leases could not be renewed; trying again");
                 }
             }
         });
-    }
-
-    fn lease_ms(&self) -> u64 {
-        u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Slot {
-    /// Gives the slot back, however long the store stays away: the node's leases are renewed as long as it
-    /// lives, so a slot that was left to its lease would be lost until the next start.
-    pub async fn release(self) {
-        let mut wait = FIRST_RETRY;
-        while let Err(error) = self.store.release_slot(self.session).await {
-            tracing::warn!(session_id = %self.session, %error, "a slot could not be given back");
-            if !error.retryable() {
-                return;
-            }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_RETRY);
-        }
-    }
-
-    /// Gives the slot back without making the caller wait for the store.
-    pub fn release_later(self) {
-        tasks::spawn("slot-release", self.release());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::Store as _;
-    use crate::store::faulty::Faulty;
-    use crate::store::sqlite::test_store;
-
-    #[tokio::test]
-    async fn a_slot_comes_back_however_long_the_store_was_away() {
-        let store = Faulty::new(test_store(), 1, 1.0);
-        store.set_failing(false);
-        let admission = Admission::new(store.clone(), "node", &SessionSettings::default());
-        let slot = admission.take(Uuid::from_u128(1)).await.unwrap();
-        store.set_failing(true);
-        slot.release_later();
-        // Half of the failed calls land: those that did not must have been tried again.
-        while store.failed() < 4 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        store.set_failing(false);
-        while store.slots_taken().await.unwrap() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
     }
 }
