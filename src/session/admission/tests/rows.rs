@@ -10,7 +10,8 @@ use crate::telemetry::tasks;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn j1_ten_times_the_cap_at_once_never_pass_it_and_all_get_their_slot() {
     const CAP: u32 = 5;
-    let (store, admission) = with_slots(CAP);
+    let (store, admission) =
+        with(&SessionSettings { max_sessions: CAP, max_queued_per_principal: 1_000, ..SessionSettings::default() });
     let (live, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
     let sessions = (0..count(10, 100) * CAP).map(|number| {
         let (admission, live, most) = (admission.clone(), Arc::clone(&live), Arc::clone(&most));
