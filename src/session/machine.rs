@@ -194,7 +194,7 @@ impl Machine {
             exit: None,
             spawn_error: None,
         };
-        (machine, vec![Effect::Arm(Timer::Start), Effect::Arm(Timer::Wall), Effect::Spawn])
+        (machine, vec![Effect::Arm(Timer::Wall), Effect::Spawn])
     }
 
     /// Where the session is.
@@ -281,10 +281,11 @@ impl Machine {
         } else if self.nature.kind == SessionKind::Command {
             self.ready = true;
             self.in_turn = true;
-            effects.extend([Effect::Disarm(Timer::Start), Effect::Started, Effect::Arm(Timer::Idle)]);
+            effects.extend([Effect::Started, Effect::Arm(Timer::Idle)]);
             self.enter(SessionState::Running, false, effects);
         } else {
-            effects.push(Effect::Say(Word::Initialize));
+            // Not before: few agents start at once, and the wait for its turn is not the agent's.
+            effects.extend([Effect::Arm(Timer::Start), Effect::Say(Word::Initialize)]);
         }
     }
 
