@@ -149,10 +149,9 @@ impl ClaudeLine {
     #[must_use]
     pub fn event_kind(&self) -> EventKind {
         match self {
-            Self::Init { .. }
-            | Self::ApiRetry { .. }
-            | Self::SessionState { .. }
-            | Self::BackgroundTasks { .. } => EventKind::SYSTEM,
+            Self::Init { .. } | Self::ApiRetry { .. } | Self::SessionState { .. } | Self::BackgroundTasks { .. } => {
+                EventKind::SYSTEM
+            }
             Self::Result(_) => EventKind::RESULT,
             Self::ControlRequest { .. } => EventKind::CONTROL_REQUEST,
             Self::ControlResponse { .. } => EventKind::CONTROL_RESPONSE,

@@ -251,7 +251,6 @@ impl Machine {
     /// It has its slot: the process is started.
     fn begin(&mut self, effects: &mut Vec<Effect>) {
         self.process = Process::Coming;
-        effects.push(Effect::Arm(Timer::Start));
         if !self.nature.wall_per_turn {
             effects.push(Effect::Arm(Timer::Wall));
         }
@@ -268,10 +267,11 @@ impl Machine {
             self.ready = true;
             self.was_ready = true;
             self.in_turn = true;
-            effects.extend([Effect::Disarm(Timer::Start), Effect::Started, Effect::Arm(Timer::Idle)]);
+            effects.extend([Effect::Started, Effect::Arm(Timer::Idle)]);
             self.show(SessionState::Running, false, None, effects);
         } else {
-            effects.push(Effect::Say(Word::Initialize));
+            // Not before: few agents start at once, and the wait for its turn is not the agent's.
+            effects.extend([Effect::Arm(Timer::Start), Effect::Say(Word::Initialize)]);
         }
     }
 

@@ -77,6 +77,13 @@ fn nothing_is_said_to_claude_before_it_has_answered() {
 }
 
 #[test]
+fn the_clock_of_the_start_runs_only_once_the_process_is_there() {
+    let arms_start = |effects: &[Effect]| effects.contains(&Effect::Arm(Timer::Start));
+    assert!(!arms_start(&history(CLAUDE, []).1), "it may still wait for its turn to start");
+    assert!(arms_start(&history(CLAUDE, [Input::Spawned]).1));
+}
+
+#[test]
 fn an_interactive_session_stays_idle_after_its_result_and_ends_when_stopped() {
     let nature = Nature { interactive: true, ..CLAUDE };
     let (mut machine, effects) =
