@@ -124,7 +124,9 @@ impl Policy {
             (Err(_), true) => self.workspaces.fresh(row.id)?,
             (named, _) => named?,
         };
-        let has_begun = row.total_cost_usd.is_some()
+        // Only one with a conversation is put away.
+        let has_begun = origin == Origin::Woken
+            || row.total_cost_usd.is_some()
             || !matches!(row.state, SessionState::Queued | SessionState::Starting | SessionState::Idle);
         let conversation = match params.resume {
             _ if has_begun => Conversation::Continue { session_id: row.id },
