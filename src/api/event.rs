@@ -451,7 +451,8 @@ pub struct Ended {
     /// The signal that ended the agent, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Is this end a failure? (Claude's own `is_error` where there is a result.)
+    /// Is this end a failure? Claude's own `is_error` where the session ends with a result; not where a session at
+    /// rest is stopped.
     pub is_error: bool,
     /// More about a failure, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]

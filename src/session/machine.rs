@@ -66,6 +66,8 @@ pub struct Machine {
     rung: Option<Rung>,
     /// Why it is being stopped, where somebody asked.
     stop: Option<EndReason>,
+    /// When that came, nothing was under way that it could have broken off.
+    stopped_at_rest: bool,
     /// The gateway shuts down.
     draining: bool,
     /// The newest result.
@@ -109,6 +111,7 @@ impl Machine {
             leaving: None,
             rung: None,
             stop: None,
+            stopped_at_rest: false,
             draining: false,
             verdict: None,
             forced: false,

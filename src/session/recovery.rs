@@ -73,7 +73,8 @@ pub async fn end_without_process(
         reason,
         exit_code: None,
         signal: None,
-        is_error: true,
+        // Ending a session at rest breaks nothing off.
+        is_error: reason != EndReason::Cancelled,
         message,
         result: None,
         structured_output: None,

@@ -64,6 +64,7 @@ impl Machine {
         let (reason, message) = self.reason();
         let is_error = match (&self.verdict, self.stop) {
             (Some(verdict), None) => verdict.is_error,
+            (_, Some(EndReason::Cancelled | EndReason::Drained)) if self.stopped_at_rest => false,
             _ => reason != EndReason::Completed,
         };
         Outcome {

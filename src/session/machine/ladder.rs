@@ -16,6 +16,7 @@ impl Machine {
             return;
         }
         self.stop = Some(reason);
+        self.stopped_at_rest = self.state == SessionState::Idle && self.waiting == 0;
         if self.process == Process::None {
             // It waits for a slot: there is nothing to end.
             self.finish(effects);

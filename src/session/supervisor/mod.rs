@@ -86,7 +86,9 @@ impl Supervisor {
             let _ = life.messages.take(message);
         }
         if let Right::Waiting(waiting) = &self.right {
-            self.tell_position(waiting.position());
+            let position = waiting.position();
+            self.position.send_replace(Some(position));
+            self.log.push(EventType::Queued, &Queued { position });
         }
         self.carry_out(&mut life, effects).await;
         while life.over.is_none() {

@@ -58,6 +58,18 @@ fn a_message_for_a_session_on_its_way_out_brings_it_back_with_the_slot_it_has() 
 }
 
 #[test]
+fn a_session_that_is_stopped_at_rest_has_not_failed() {
+    let ended = |mut machine: Machine| {
+        let inputs = [Input::Stop(EndReason::Cancelled), exited(0), Input::TreeGone];
+        let effects: Vec<_> = inputs.into_iter().flat_map(|input| machine.apply(input)).collect();
+        let end = end(&effects);
+        (end.reason, end.is_error)
+    };
+    assert_eq!(ended(at_rest()), (EndReason::Cancelled, false));
+    assert_eq!(ended(history(CHAT, [Input::Spawned, Input::Initialized]).0), (EndReason::Cancelled, true));
+}
+
+#[test]
 fn an_agent_may_go_by_itself_while_it_rests_but_not_be_killed() {
     let mut machine = at_rest();
     machine.apply(exited(0));
