@@ -60,6 +60,18 @@ pub enum Command {
     Input(Box<ClientInput>),
 }
 
+impl Command {
+    /// Does it begin a turn, which costs something?
+    #[must_use]
+    pub fn costs(&self) -> bool {
+        match self {
+            Self::Send { .. } => true,
+            Self::Input(input) => matches!(**input, ClientInput::Message { .. }),
+            _ => false,
+        }
+    }
+}
+
 /// A command and where its answer goes: the state it led to.
 pub type Request = (Command, oneshot::Sender<Result<SessionState, SessionError>>);
 

@@ -131,13 +131,11 @@ impl Machine {
     pub(super) fn unpause(&mut self, effects: &mut Vec<Effect>) {
         effects.push(Effect::Thaw);
         self.enter(self.before_pause, effects);
-        match self.state {
-            SessionState::Running => effects.push(Effect::Arm(Timer::Idle)),
-            SessionState::Idle => {
-                self.rest(effects);
-                self.deliver(effects);
-            }
-            _ => {}
+        if !self.in_turn {
+            // It was at rest, or the turn's result was printed before the pause took hold.
+            self.settle(effects);
+        } else if self.questions == 0 {
+            effects.push(Effect::Arm(Timer::Idle));
         }
     }
 }

@@ -60,7 +60,7 @@ impl Machine {
             self.show_turn(effects);
         } else if self.state == SessionState::Paused {
             // It was printed before the pause took hold; what follows comes after it.
-            self.before_pause = SessionState::Idle;
+            self.before_pause = SessionState::Running;
         } else {
             self.settle(effects);
         }

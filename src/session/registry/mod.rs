@@ -161,6 +161,7 @@ impl Sessions {
         timeout_seconds: Option<f64>,
     ) -> Result<Arc<Handle>, SessionError> {
         self.check_open()?;
+        self.check_spending(&caller.subject).await?;
         let plan = self.policy.judge_command(caller, command, timeout_seconds)?;
         let admitted = self.admit(plan.id, &caller.subject, false).await?;
         match self.begin(caller, plan, admitted, None).await? {
@@ -252,10 +253,10 @@ impl Sessions {
             commands,
         });
         self.live.write().insert(id, Arc::clone(&handle));
-        let sessions = Arc::clone(self);
+        let entry = Entry { sessions: Arc::clone(self), id };
         tasks::spawn("session", async move {
+            let _entry = entry;
             supervisor.run().await;
-            sessions.live.write().remove(&id);
         });
         handle
     }
@@ -384,6 +385,9 @@ impl Sessions {
             if !caller.may_see(&handle.row.owner) {
                 return Err(SessionError::Missing(id));
             }
+            if command.costs() {
+                self.check_spending(&handle.row.owner).await?;
+            }
             match handle.ask(command.clone()).await {
                 // It has just ended by itself, and its terminal event is on its way.
                 Err(SessionError::WrongState { state: SessionState::Ended, .. })
@@ -461,6 +465,18 @@ impl Sessions {
             Some(handle) if row.ended.is_none() => handle.current(),
             _ => row,
         }
+    }
+}
+
+/// A session's entry among the live ones, for as long as its supervisor runs, also should that panic.
+struct Entry {
+    sessions: Arc<Sessions>,
+    id: Uuid,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.sessions.live.write().remove(&self.id);
     }
 }
 

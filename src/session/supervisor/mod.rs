@@ -165,6 +165,7 @@ impl Supervisor {
                 life.mouth = None;
                 life.start_permit = None;
                 let facts = ExitFacts { code: exit.code, signal: exit.signal, cut: life.ears.cut };
+                life.requests.clear();
                 self.close_questions(life).await;
                 self.give_up_changes(life);
                 self.apply(life, Input::Exited(facts)).await;

@@ -48,7 +48,6 @@ impl Supervisor {
 
     /// The turn or the process is over: no question of it needs an answer.
     pub(super) async fn close_questions(&mut self, life: &mut Life) {
-        life.requests.clear();
         for request_id in life.questions.close_all() {
             self.resolve(life, &taken_back(request_id)).await;
         }

@@ -131,6 +131,17 @@ fn while_a_question_is_open_silence_is_not_idleness() {
 }
 
 #[test]
+fn a_result_that_comes_with_a_pause_has_its_effect_after_it() {
+    let begun = [Input::Spawned, Input::Initialized, Input::Pause, result(EndReason::Completed, false)];
+    let (mut machine, effects) = history(CLAUDE, begun.clone());
+    assert_eq!((machine.state(), says(&effects)), (SessionState::Paused, vec![Word::Initialize]));
+    assert_eq!(says(&machine.apply(Input::Unpause)), [Word::EndSession]);
+    let (mut machine, _) = history(CHAT, begun);
+    assert!(machine.apply(Input::Unpause).contains(&Effect::Arm(Timer::Rest)));
+    assert_eq!(machine.state(), SessionState::Idle);
+}
+
+#[test]
 fn a_drain_puts_away_what_rests_now_or_later() {
     assert_eq!(says(&at_rest().apply(Input::Drain)), [Word::EndSession]);
     let (mut machine, _) = history(CHAT, [Input::Spawned, Input::Initialized]);
