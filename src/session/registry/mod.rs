@@ -13,36 +13,32 @@ use uuid::Uuid;
 
 use super::admission::{Admission, Admitted};
 use super::error::SessionError;
-use super::feed::Feed;
 use super::feeds::Feeds;
 use super::handle::{Command, Handle};
 use super::launch::Launcher;
 use super::one_at_a_time::OneAtATime;
 use super::plan::Plan;
 use super::policy::Policy;
-use super::reader::{EventReader, ReadError};
 use super::record::RecordWriter;
 use super::supervisor::{Right, Supervisor};
-use super::view::{fingerprint, page_cursor, parse_cursor, session_view};
+use super::view::fingerprint;
 use super::writer::LogWriter;
 use crate::api::event::SessionState;
 use crate::api::principal::Principal;
-use crate::api::selector::TypeSet;
-use crate::api::session::{ListParams, ListResult, Session, StartParams};
+use crate::api::session::StartParams;
 use crate::config::settings::SessionSettings;
-use crate::store::{Created, ListQuery, NewSession, SessionRow, SharedStore};
+use crate::store::{Created, NewSession, SessionRow, SharedStore};
 use crate::telemetry::tasks;
 use crate::telemetry::time::now_ms;
 
 mod drain;
+mod look;
 mod room;
 mod spending;
 mod wake;
 
 /// Commands that may wait for one supervisor.
 const COMMAND_QUEUE: usize = 32;
-const DEFAULT_PAGE: u32 = 50;
-const LARGEST_PAGE: u32 = 500;
 
 /// Every live session of this node.
 #[derive(Debug)]
@@ -288,83 +284,6 @@ impl Sessions {
         }
     }
 
-    /// One session's record.
-    ///
-    /// # Errors
-    /// [`SessionError::Missing`] if there is none or the caller may not see it.
-    pub async fn get(&self, caller: &Principal, id: Uuid) -> Result<Session, SessionError> {
-        self.row(caller, id).await.map(|row| session_view(&row))
-    }
-
-    /// A page of the sessions that the caller may see, newest first.
-    ///
-    /// # Errors
-    /// [`SessionError::InvalidParams`] for a cursor or a limit that is none, or the store's.
-    pub async fn list(&self, caller: &Principal, params: &ListParams) -> Result<ListResult, SessionError> {
-        let limit = params.limit.unwrap_or(DEFAULT_PAGE);
-        if !(1..=LARGEST_PAGE).contains(&limit) {
-            return Err(SessionError::InvalidParams(format!("`limit` must be 1 to {LARGEST_PAGE}")));
-        }
-        let label = params.label.as_deref().map(|label| match label.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            None => (label.to_owned(), None),
-        });
-        let owner = (!caller.has(crate::api::Scope::Admin)).then(|| caller.subject.clone());
-        let before = params.cursor.as_deref().map(parse_cursor).transpose()?;
-        let page = self.store.list_sessions(ListQuery { owner, state: params.state, label, before, limit }).await?;
-        let next_cursor = page.rows.last().filter(|_| page.more).map(page_cursor);
-        let sessions = page.rows.into_iter().map(|row| session_view(&self.newest(row))).collect();
-        Ok(ListResult { sessions, next_cursor })
-    }
-
-    /// A reader of a session's log after `after_seq`, and the session.
-    ///
-    /// # Errors
-    /// [`SessionError::Missing`], [`SessionError::BeyondHead`], or a [`ReadError::Expired`].
-    pub async fn reader(
-        &self,
-        caller: &Principal,
-        id: Uuid,
-        after_seq: u64,
-        types: TypeSet,
-    ) -> Result<(Session, EventReader), SessionError> {
-        let (row, feed) = self.row_and_feed(caller, id).await?;
-        if after_seq > row.last_seq {
-            return Err(SessionError::BeyondHead { after_seq, head: row.last_seq });
-        }
-        let bounds = self.store.bounds(id).await?;
-        if bounds.head > 0 && after_seq + 1 < bounds.first {
-            return Err(ReadError::Expired { oldest: bounds.first }.into());
-        }
-        let reader = EventReader::new(id, Arc::clone(&self.store), feed, after_seq, types);
-        Ok((session_view(&row), reader))
-    }
-
-    /// The record, and the feed of a session that has not ended.
-    async fn row_and_feed(
-        &self,
-        caller: &Principal,
-        id: Uuid,
-    ) -> Result<(SessionRow, Option<Arc<Feed>>), SessionError> {
-        // The feed is looked up before the record: a session that ends in between is then still read to its end.
-        if let Some(handle) = self.live(id) {
-            return Ok((self.row(caller, id).await?, Some(Arc::clone(&handle.feed))));
-        }
-        let row = self.row(caller, id).await?;
-        if row.ended.is_some() {
-            return Ok((row, None));
-        }
-        // It is put away, or was at that moment: what it was brought back to since is not missed, for whoever
-        // brings it back uses the same feed.
-        let feed = self.feeds.of(id, row.last_seq);
-        let row = self.row(caller, id).await?;
-        if row.ended.is_none() && self.live(id).is_none() {
-            feed.catch_up(row.last_seq);
-        }
-        let feed = row.ended.is_none().then_some(feed);
-        Ok((row, feed))
-    }
-
     /// Asks a session's supervisor. One that is put away is stopped and changed without one.
     ///
     /// # Errors
@@ -402,10 +321,8 @@ impl Sessions {
         }
     }
 
-    /// Judges a change of the permission mode, whoever asks for it.
-    ///
-    /// # Errors
-    /// See [`Policy::check_mode`].
+    /// The one policy, for what is asked of a session that lives.
+    #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -448,22 +365,6 @@ impl Sessions {
             Some((row, known)) if known == *fingerprint => Ok(Some(self.newest(row))),
             Some(_) => Err(SessionError::KeyReused),
             None => Ok(None),
-        }
-    }
-
-    async fn row(&self, caller: &Principal, id: Uuid) -> Result<SessionRow, SessionError> {
-        let row = match self.live(id) {
-            Some(handle) => Some(handle.current()),
-            None => self.store.session(id).await?,
-        };
-        row.filter(|row| caller.may_see(&row.owner)).ok_or(SessionError::Missing(id))
-    }
-
-    /// The record as it stands: a live session's state is newer in memory than in the store.
-    fn newest(&self, row: SessionRow) -> SessionRow {
-        match self.live(row.id) {
-            Some(handle) if row.ended.is_none() => handle.current(),
-            _ => row,
         }
     }
 }
