@@ -136,7 +136,7 @@ fn set_options(stream: &TcpStream) {
 /// The socket of an upgraded connection, and what came on it after the request. `None`: not a connection of [`serve`].
 ///
 /// From here on its new owner alone says when the peer is gone. The kernel would end connections that live: once the
-/// window has been too small for what waits at the head of the queue, it counts [`UNACKNOWLEDGED`] to the end however
+/// window has been too small for what waits at the head of the queue, it counts `UNACKNOWLEDGED` to the end however
 /// much the peer takes meanwhile, and a client that reads slowly keeps its window small all the time.
 #[must_use]
 pub fn hand_over(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
