@@ -70,6 +70,7 @@ impl Supervisor {
         // It falls when the conversation is cleared: from then on Claude counts anew.
         let spent = if cost >= life.cost { cost - life.cost } else { cost };
         life.cost = cost;
+        self.plan.spent(spent);
         self.cost.send_replace(Some(cost));
         self.record.change(SessionPatch { total_cost_usd: Some(cost), ..SessionPatch::default() });
         #[expect(
