@@ -119,3 +119,19 @@ async fn what_is_configured_holds_from_the_next_turn_on_with_a_process_and_witho
     let (model, mode) = asked_for(&mut client, &api, session, "[[text:again]]").await;
     assert!(model.contains("sonnet") && mode == "plan", "{model} {mode}");
 }
+
+#[tokio::test]
+async fn a_mode_that_has_changed_in_a_turn_still_holds_after_the_return() {
+    let api = MessagesApi::start();
+    let gateway = impatient(&api).await;
+    let mut client = gateway.client().await;
+    let prompt = r#"[[tool:ExitPlanMode|{"plan":"1. Do it."}]] [[text:so be it]]"#;
+    let params = json!({"prompt": prompt, "permission_mode": "plan", "interactive": true});
+    let session = client.start(params).await;
+    let question = client.until_event(session, |event| event.kind == "permission.requested").await.data();
+    let answer = json!({"session_id": session, "request_id": question["request_id"], "behavior": "allow"});
+    client.ok("session.respond", answer).await;
+    until_put_away(&mut client, session, 1).await;
+    let (_, mode) = asked_for(&mut client, &api, session, "[[text:back]]").await;
+    assert_eq!(mode, "default", "the planning is over");
+}
