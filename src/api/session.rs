@@ -252,8 +252,9 @@ pub struct RespondParams {
     /// here, as the question's input with `answers` added.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_input: Option<serde_json::Map<String, Value>>,
-    /// With `allow`: rules that spare the next question, such as those of `permission_suggestions`. None that
-    /// reach beyond the session's workspace.
+    /// With `allow`: rules that spare the next question, such as those of `suggestions`. None that reach beyond the
+    /// session's workspace. Where Claude does not read the workspace's own settings, and with the destination
+    /// `session`, they hold for its process: a session that was put away asks again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_permissions: Option<Vec<Value>>,
     /// With `deny`: what Claude is told.

@@ -75,6 +75,11 @@ pub enum ClaudeLine {
         /// The word.
         state: String,
     },
+    /// The permission mode has changed: by a request, by an answer to a question, or at the end of planning.
+    ModeChanged {
+        /// Claude's word for it.
+        mode: String,
+    },
     /// What Claude works on in the background has changed.
     BackgroundTasks {
         /// How many tasks there are now.
@@ -149,9 +154,11 @@ impl ClaudeLine {
     #[must_use]
     pub fn event_kind(&self) -> EventKind {
         match self {
-            Self::Init { .. } | Self::ApiRetry { .. } | Self::SessionState { .. } | Self::BackgroundTasks { .. } => {
-                EventKind::SYSTEM
-            }
+            Self::Init { .. }
+            | Self::ApiRetry { .. }
+            | Self::SessionState { .. }
+            | Self::ModeChanged { .. }
+            | Self::BackgroundTasks { .. } => EventKind::SYSTEM,
             Self::Result(_) => EventKind::RESULT,
             Self::ControlRequest { .. } => EventKind::CONTROL_REQUEST,
             Self::ControlResponse { .. } => EventKind::CONTROL_RESPONSE,
@@ -176,6 +183,7 @@ impl ClaudeLine {
             Self::RateLimit(_) => "rate_limit_event",
             Self::ApiRetry { .. } => "system/api_retry",
             Self::SessionState { .. } => "system/session_state_changed",
+            Self::ModeChanged { .. } => "system/status",
             Self::BackgroundTasks { .. } => "system/background_tasks_changed",
             Self::Lifecycle { .. } => "command_lifecycle",
             Self::ConversationReset { .. } => "conversation_reset",
@@ -208,6 +216,7 @@ pub fn parse_line(bytes: &[u8]) -> Option<ClaudeLine> {
         ("system", Some("init")) => init(text),
         ("system", Some("api_retry")) => api_retry(text),
         ("system", Some("session_state_changed")) => session_state(text),
+        ("system", Some("status")) => mode_changed(text),
         ("system", Some("background_tasks_changed")) => background_tasks(text),
         ("control_request", _) => control_request(text),
         ("control_response", _) => control_response(text),
@@ -288,6 +297,12 @@ fn api_retry(text: &str) -> Option<ClaudeLine> {
 fn session_state(text: &str) -> Option<ClaudeLine> {
     let [state] = members(text, &["state"])?;
     Some(ClaudeLine::SessionState { state: owned(state)? })
+}
+
+/// Most status lines tell of something else.
+fn mode_changed(text: &str) -> Option<ClaudeLine> {
+    let [mode] = members(text, &["permissionMode"])?;
+    Some(ClaudeLine::ModeChanged { mode: owned(mode)? })
 }
 
 fn background_tasks(text: &str) -> Option<ClaudeLine> {

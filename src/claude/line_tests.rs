@@ -186,6 +186,17 @@ fn a_sub_agents_lines_are_told_apart() {
 }
 
 #[test]
+fn only_a_status_with_a_permission_mode_tells_of_a_change() {
+    let line =
+        |fields: &str| parse_line(format!(r#"{{"type":"system","subtype":"status",{fields}}}"#).as_bytes()).unwrap();
+    let changed = line(r#""status":null,"permissionMode":"default""#);
+    assert!(matches!(&changed, ClaudeLine::ModeChanged { mode } if mode == "default"), "{changed:?}");
+    let requesting = line(r#""status":"requesting""#);
+    assert!(matches!(requesting, ClaudeLine::Other { .. }), "{requesting:?}");
+    assert_eq!((changed.kind_word(), changed.event_kind()), (requesting.kind_word(), requesting.event_kind()));
+}
+
+#[test]
 fn session_states_and_a_cleared_conversation_are_seen() {
     let states: Vec<_> = recorded!("session_state")
         .into_iter()

@@ -10,6 +10,8 @@ use crate::api::session::PermissionMode;
 
 /// Where a change may be kept without reaching other workspaces.
 const OF_THE_SESSION: [&str; 4] = ["session", "cliArg", "localSettings", "projectSettings"];
+/// Where a change is kept in the workspace's own settings.
+const OF_THE_WORKSPACE: [&str; 2] = ["localSettings", "projectSettings"];
 /// What there is besides a change of the mode and of the directories.
 const RULES: [&str; 3] = ["addRules", "replaceRules", "removeRules"];
 
@@ -35,6 +37,15 @@ pub struct UpdateError(&'static str);
 /// [`UpdateError`] for what this version does not know: it can't be judged.
 pub fn parse_updates(updates: &[Value]) -> Result<Vec<PermissionUpdate>, UpdateError> {
     updates.iter().map(parse).collect()
+}
+
+/// Lets a change that would be kept in the workspace's settings hold for Claude's process instead.
+pub fn keep_in_process(update: &mut Value) {
+    if let Some(destination) = update.get_mut("destination")
+        && destination.as_str().is_some_and(|word| OF_THE_WORKSPACE.contains(&word))
+    {
+        *destination = Value::from("session");
+    }
 }
 
 fn parse(update: &Value) -> Result<PermissionUpdate, UpdateError> {
@@ -89,6 +100,20 @@ mod tests {
         assert!(of("session").unwrap()[0].stays_in_session);
         assert!(!of("userSettings").unwrap()[0].stays_in_session);
         assert!(!of("somewhere").unwrap()[0].stays_in_session);
+    }
+
+    #[test]
+    fn what_the_workspace_would_keep_can_be_kept_in_the_process() {
+        for (destination, kept) in [
+            ("localSettings", "session"),
+            ("projectSettings", "session"),
+            ("session", "session"),
+            ("userSettings", "userSettings"),
+        ] {
+            let mut update = json!({"type": "addRules", "rules": [], "destination": destination});
+            keep_in_process(&mut update);
+            assert_eq!(update, json!({"type": "addRules", "rules": [], "destination": kept}));
+        }
     }
 
     #[test]

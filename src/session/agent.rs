@@ -15,7 +15,9 @@ use super::machine::{Verdict, Word};
 use super::writer::LogWriter;
 use crate::api::event::{EndReason, EventType, Output, OutputStream};
 use crate::api::selector::EventKind;
+use crate::api::session::PermissionMode;
 use crate::claude::control::{self, Initialized};
+use crate::claude::input::permission_mode;
 use crate::claude::line::RateLimit;
 use crate::claude::{ClaudeLine, PermissionQuestion, ResultLine, end_reason, parse_line};
 use crate::process::{Line, Stream};
@@ -65,6 +67,8 @@ pub(super) enum Then {
     },
     /// The agent works on so many things in the background now.
     Background(u32),
+    /// The permission mode is another one now.
+    ModeChanged(PermissionMode),
     /// The state of the account's usage limit.
     RateLimit(RateLimit),
     /// A permission question, to be answered.
@@ -100,6 +104,7 @@ impl Ears {
                 began_by_itself: result.origin_kind.is_some(),
             }),
             ClaudeLine::BackgroundTasks { count } => Some(Then::Background(*count)),
+            ClaudeLine::ModeChanged { mode } => permission_mode(mode).map(Then::ModeChanged),
             ClaudeLine::RateLimit(limit) => {
                 self.rate_limit = Some(limit.clone());
                 Some(Then::RateLimit(limit.clone()))

@@ -11,6 +11,9 @@ use super::message::Message;
 use crate::api::session::{OnDisconnect, OnLost, SessionKind, StartParams};
 use crate::claude::{CommandLine, CommandLineError, Conversation};
 
+/// The smallest budget that Claude is given, in US dollars: it takes none of nothing.
+const LEAST_BUDGET_USD: f64 = 0.000_001;
+
 /// What the program is given.
 #[derive(Debug, Clone)]
 pub enum Arguments {
@@ -86,10 +89,26 @@ impl Plan {
         }
     }
 
+    /// Does Claude read the workspace's own settings?
+    #[must_use]
+    pub fn reads_workspace(&self) -> bool {
+        matches!(&self.arguments, Arguments::Claude(line) if !line.user_settings_only)
+    }
+
     /// From now on there is a conversation: another process goes on with it.
     pub fn go_on_with_conversation(&mut self) {
         if let Arguments::Claude(line) = &mut self.arguments {
             line.conversation = Conversation::Continue { session_id: self.id };
+        }
+    }
+
+    /// The session itself has spent so much, in US dollars: each process counts anew, and the next one may spend only
+    /// what is left of the budget.
+    pub fn spent(&mut self, dollars: f64) {
+        if let Arguments::Claude(line) = &mut self.arguments
+            && let Some(budget) = &mut line.max_budget_usd
+        {
+            *budget = (*budget - dollars.max(0.0)).max(LEAST_BUDGET_USD);
         }
     }
 

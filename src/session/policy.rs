@@ -113,7 +113,12 @@ impl Policy {
     ///
     /// # Errors
     /// [`SessionError::NotAllowed`] or [`SessionError::InvalidParams`], if it can't go on here.
-    pub fn plan_again(&self, row: &SessionRow, origin: Origin) -> Result<Plan, SessionError> {
+    pub fn plan_again(
+        &self,
+        row: &SessionRow,
+        resumed: Option<&SessionRow>,
+        origin: Origin,
+    ) -> Result<Plan, SessionError> {
         let params: StartParams = serde_json::from_str(&row.params).map_err(|error| {
             tracing::error!(session_id = %row.id, %error, "a session's parameters can't be read");
             SessionError::NotAllowed("the session can't be brought back: its record is damaged".to_owned())
@@ -137,7 +142,9 @@ impl Policy {
         let unsent = (row.state == SessionState::Queued && !has_begun).then(|| params.prompt.clone()).flatten();
         let message =
             unsent.map(|prompt| Message { id: row.messages.first().copied().unwrap_or_else(Uuid::new_v4), prompt });
-        Ok(Plan {
+        let cost_before = row.total_cost_usd.unwrap_or_default();
+        let inherited = resumed.and_then(|resumed| resumed.total_cost_usd).unwrap_or_default();
+        let mut plan = Plan {
             id: row.id,
             kind: row.kind,
             program: self.agent.agent_program.clone(),
@@ -157,9 +164,11 @@ impl Policy {
             )?,
             queue_timeout: self.queue_timeout(params.queue_timeout_seconds)?,
             resumable: true,
-            cost_before: row.total_cost_usd.unwrap_or_default(),
+            cost_before,
             params,
-        })
+        };
+        plan.spent(cost_before - inherited);
+        Ok(plan)
     }
 
     /// Judges the dialect's `execute`: the words of a command line that never sees a shell.

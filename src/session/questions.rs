@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::api::event::{PermissionResolved, ResolvedBy};
 use crate::api::session::{Behavior, RespondParams};
 use crate::claude::control;
+use crate::claude::updates::keep_in_process;
 
 /// What Claude is told when nobody has answered.
 const NO_ANSWER: &str = "Nobody answered the question whether this tool may be used.";
@@ -52,13 +53,18 @@ impl Questions {
     }
 }
 
-/// The line for Claude's stdin that gives a caller's answer.
-pub(super) fn answer_line(answer: &RespondParams) -> Vec<u8> {
+/// The line for Claude's stdin that gives a caller's answer. `reads_workspace`: Claude reads the workspace's own
+/// settings; where it does not, a rule that is kept there would never count.
+pub(super) fn answer_line(answer: &RespondParams, reads_workspace: bool) -> Vec<u8> {
     let id = &answer.request_id;
     match answer.behavior {
         Behavior::Allow => {
             let input = answer.updated_input.clone().map(serde_json::Value::Object);
-            let permissions = answer.updated_permissions.clone().map(serde_json::Value::Array);
+            let mut permissions = answer.updated_permissions.clone();
+            if !reads_workspace {
+                permissions.iter_mut().flatten().for_each(keep_in_process);
+            }
+            let permissions = permissions.map(serde_json::Value::Array);
             control::allow(id, input.as_ref(), permissions.as_ref())
         }
         Behavior::Deny => control::deny(id, answer.message.as_deref().unwrap_or(DENIED), answer.interrupt),

@@ -16,6 +16,7 @@ use crate::session::error::SessionError;
 use crate::session::handle::{Command, Handle};
 use crate::session::machine::Origin;
 use crate::session::message::Message;
+use crate::session::plan::Plan;
 use crate::session::policy::check_prompt;
 use crate::session::recovery;
 use crate::store::{SessionPatch, SessionRow, StoreError};
@@ -88,7 +89,7 @@ impl Sessions {
             return Err(SessionError::WrongState { state, need: "no gateway runs it at the moment" });
         }
         self.check_spending(&row.owner).await?;
-        let mut plan = self.policy.plan_again(&row, Origin::Woken)?;
+        let mut plan = self.plan_again(&row, Origin::Woken).await?;
         plan.message = Some(message);
         self.policy.prepare(&plan)?;
         let admitted = self.admit(id, &row.owner, queue).await?;
@@ -104,6 +105,16 @@ impl Sessions {
                 Err(error.into())
             }
         }
+    }
+
+    /// The plan for the next process of a session; see [`Policy::plan_again`](crate::session::policy::Policy).
+    async fn plan_again(&self, row: &SessionRow, origin: Origin) -> Result<Plan, SessionError> {
+        let resumed = match row.resumed_from {
+            // One that is no longer kept counts as having cost nothing.
+            Some(id) => self.store.session(id).await?,
+            None => None,
+        };
+        self.policy.plan_again(row, resumed.as_ref(), origin)
     }
 
     /// Makes a session that nobody runs this node's: its record from then on.
@@ -139,7 +150,7 @@ impl Sessions {
     }
 
     async fn resume_one(self: &Arc<Self>, row: &SessionRow) -> Result<(), SessionError> {
-        let plan = self.policy.plan_again(row, Origin::Recovered)?;
+        let plan = self.plan_again(row, Origin::Recovered).await?;
         self.policy.prepare(&plan)?;
         let admitted = self.admit(row.id, &row.owner, true).await?;
         let unsent: Vec<_> = plan.message.iter().map(|message| message.id).collect();

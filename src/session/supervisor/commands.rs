@@ -191,7 +191,7 @@ impl Supervisor {
     }
 
     /// A change that holds: for the record, and for the next process.
-    fn note(&mut self, change: Applied) {
+    pub(super) fn note(&mut self, change: Applied) {
         let params = &mut self.plan.params;
         let mut patch = SessionPatch::default();
         match &change {

@@ -2,8 +2,7 @@
 //! state machine.
 
 use super::Supervisor;
-use super::life::Life;
-
+use super::life::{Applied, Life};
 use crate::api::session::SessionKind;
 use crate::claude::line::{RateLimit, RateLimitStatus};
 use crate::claude::{ClaudeLine, control};
@@ -52,6 +51,8 @@ impl Supervisor {
                 self.record.change(SessionPatch { messages: Some(life.messages.open()), ..SessionPatch::default() });
             }
             Then::Background(tasks) => self.apply(life, Input::Background(tasks)).await,
+            // Another process must not fall back into the mode that the session was started with.
+            Then::ModeChanged(mode) => self.note(Applied::Mode(mode)),
             Then::RateLimit(limit) => self.account_limit(&limit),
             Then::Question(question) if !self.plan.raw => self.ask(life, *question).await,
             Then::Question(question) => life.requests.push(question.request_id),
@@ -70,6 +71,7 @@ impl Supervisor {
         // It falls when the conversation is cleared: from then on Claude counts anew.
         let spent = if cost >= life.cost { cost - life.cost } else { cost };
         life.cost = cost;
+        self.plan.spent(spent);
         self.cost.send_replace(Some(cost));
         self.record.change(SessionPatch { total_cost_usd: Some(cost), ..SessionPatch::default() });
         #[expect(

@@ -33,7 +33,7 @@ impl Supervisor {
             let state = life.machine.state();
             return Err(SessionError::WrongState { state, need: "that question is not open (any more)" });
         }
-        life.say(answer_line(answer));
+        life.say(answer_line(answer, self.plan.reads_workspace()));
         self.resolve(life, &answered(answer, username)).await;
         Ok(life.machine.state())
     }
