@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::settings::{TestSettings, list};
-use super::{Client, MessagesApi, agents, cli, eventually, http, proc};
+use super::{Client, MessagesApi, agents, cli, eventually, http, proc, terminal};
 
 /// The admin's password in every test: also a canary that must show nowhere.
 pub(crate) const ADMIN_PASSWORD: &str = "canary-admin-password-7f3a";
@@ -323,7 +323,10 @@ impl Gateway {
     fn spawn(&mut self) {
         let log = File::options().create(true).append(true).open(self.path("gateway.log")).expect("a log file");
         let (stdin, keyboard) = match self.housing {
-            Housing::Terminal => terminal(),
+            Housing::Terminal => {
+                let (screen, keyboard) = terminal::pair();
+                (Stdio::from(screen), Some(keyboard))
+            }
             _ => (Stdio::null(), None),
         };
         self.terminal = keyboard;
@@ -443,19 +446,4 @@ fn wait_at_most(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
         std::thread::sleep(Duration::from_millis(10));
     }
     true
-}
-
-/// A new terminal: the gateway's end as its input, and the keyboard.
-fn terminal() -> (Stdio, Option<File>) {
-    use rustix::fs::{Mode, OFlags};
-    use rustix::pty::OpenptFlags;
-    let keyboard = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
-    let keyboard = keyboard.expect("a terminal");
-    rustix::pty::grantpt(&keyboard)
-        .and_then(|()| rustix::pty::unlockpt(&keyboard))
-        .expect("a terminal that can be used");
-    let name = rustix::pty::ptsname(&keyboard, Vec::new()).expect("a terminal's name");
-    let screen =
-        rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("the terminal's other end");
-    (Stdio::from(screen), Some(File::from(keyboard)))
 }

@@ -20,6 +20,7 @@ pub(crate) mod rate;
 pub(crate) mod raw_socket;
 pub(crate) mod settings;
 pub(crate) mod soak;
+pub(crate) mod terminal;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
