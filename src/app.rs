@@ -211,8 +211,11 @@ impl App {
         self.connections.tell_all(&notification("server.draining", &Draining { deadline }));
         let sessions = Arc::clone(&self.sessions);
         let ended = async {
-            sessions.begin_drain().await;
-            if tokio::time::timeout(grace, sessions.all_ended()).await.is_err() {
+            let finished = async {
+                sessions.begin_drain().await;
+                sessions.all_ended().await;
+            };
+            if tokio::time::timeout(grace, finished).await.is_err() {
                 tracing::warn!("the grace is over: running sessions are ended");
                 sessions.end_all().await;
             }
