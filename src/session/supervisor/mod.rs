@@ -86,7 +86,7 @@ impl Supervisor {
             let _ = life.messages.take(message);
         }
         if let Right::Waiting(waiting) = &self.right {
-            self.tell_position(waiting.position());
+            self.tell_position(&mut life, waiting.position());
         }
         self.carry_out(&mut life, effects).await;
         while life.over.is_none() {
@@ -200,7 +200,7 @@ impl Supervisor {
     /// The line for slots has moved.
     async fn move_in_line(&mut self, life: &mut Life, progress: Result<Progress, SessionError>) {
         match progress {
-            Ok(Progress::Position(position)) => self.tell_position(position),
+            Ok(Progress::Position(position)) => self.tell_position(life, position),
             Ok(Progress::Slot(slot)) => {
                 self.right = Right::Slot(slot);
                 self.position.send_replace(None);
@@ -215,8 +215,9 @@ impl Supervisor {
         }
     }
 
-    fn tell_position(&mut self, position: u64) {
-        if self.position.send_replace(Some(position)) != Some(position) {
+    fn tell_position(&mut self, life: &mut Life, position: u64) {
+        self.position.send_replace(Some(position));
+        if life.place_told.replace(position) != Some(position) {
             self.log.push(EventType::Queued, &Queued { position });
         }
     }
