@@ -282,7 +282,7 @@ impl Sessions {
             ended: None,
             params: serde_json::to_string(&plan.params).unwrap_or_default(),
             put_away_at_ms: None,
-            messages: Vec::new(),
+            messages: plan.message.iter().map(|message| message.id).collect(),
             total_cost_usd: None,
         }
     }
