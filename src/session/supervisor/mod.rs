@@ -64,6 +64,7 @@ pub(super) struct Supervisor {
     pub running: watch::Sender<Option<Running>>,
     pub position: watch::Sender<Option<u64>>,
     pub cost: watch::Sender<Option<f64>>,
+    pub model: watch::Sender<Option<String>>,
     pub created_at_ms: u64,
 }
 
