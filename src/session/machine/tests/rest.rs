@@ -172,3 +172,19 @@ fn a_kill_leaves_no_time_for_anything() {
     let (_, effects) = history(CLAUDE, [Input::Kill(EndReason::Drained), Input::Spawned]);
     assert!(effects.contains(&Effect::Signal(Push::Kill)));
 }
+
+#[test]
+fn a_session_that_shuts_down_after_its_turn_does_not_begin_with_what_waits() {
+    let (mut machine, _) = history(CHAT, [Input::Spawned, Input::Initialized, Input::Message, Input::Drain]);
+    let effects = machine.apply(result(EndReason::Completed, false));
+    assert_eq!((delivered(&effects), says(&effects)), (0, vec![Word::EndSession]));
+    machine.apply(exited(0));
+    let effects = machine.apply(Input::TreeGone);
+    assert!(effects.contains(&Effect::LoseMessages) && effects.last() == Some(&Effect::LetGo), "{effects:?}");
+    // One that was just started still answers what it was started for.
+    let (_, effects) = history(CHAT, [Input::Drain, Input::Spawned, Input::Initialized]);
+    assert_eq!(delivered(&effects), 1);
+    // And one that was started for nothing has nothing to wait for.
+    let (_, effects) = history(Nature { messages: 0, ..CHAT }, [Input::Drain, Input::Spawned, Input::Initialized]);
+    assert_eq!(says(&effects), [Word::Initialize, Word::EndSession]);
+}
