@@ -188,3 +188,17 @@ fn a_session_that_shuts_down_after_its_turn_does_not_begin_with_what_waits() {
     let (_, effects) = history(Nature { messages: 0, ..CHAT }, [Input::Drain, Input::Spawned, Input::Initialized]);
     assert_eq!(says(&effects), [Word::Initialize, Word::EndSession]);
 }
+
+#[test]
+fn a_stop_of_a_session_at_rest_whose_agent_is_just_going_by_itself_ends_it() {
+    let mut machine = at_rest();
+    machine.apply(exited(0));
+    machine.apply(Input::Stop(EndReason::Cancelled));
+    assert_eq!(machine.state(), SessionState::Stopping);
+    assert_eq!(end(&machine.apply(Input::TreeGone)).reason, EndReason::Cancelled);
+    // A shutdown lets it go as it would have gone.
+    let mut machine = at_rest();
+    machine.apply(exited(0));
+    machine.apply(Input::Drain);
+    assert_eq!(machine.apply(Input::TreeGone).last(), Some(&Effect::LetGo));
+}
