@@ -54,6 +54,10 @@ impl Machine {
         if self.stop.is_none() {
             self.verdict = Some(verdict);
         }
+        if !self.ready {
+            // The agent tells why it can't begin, and goes: a conversation that is not there, for one.
+            return;
+        }
         if self.rung == Some(Rung::Interrupt) {
             self.climb(Rung::EndSession, effects);
         } else if self.in_turn {

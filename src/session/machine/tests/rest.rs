@@ -202,3 +202,12 @@ fn a_stop_of_a_session_at_rest_whose_agent_is_just_going_by_itself_ends_it() {
     machine.apply(Input::Drain);
     assert_eq!(machine.apply(Input::TreeGone).last(), Some(&Effect::LetGo));
 }
+
+#[test]
+fn an_agent_that_says_why_it_can_not_go_on_and_goes_ends_its_session() {
+    for (origin, reason) in [(Origin::Recovered, EndReason::Lost), (Origin::Woken, EndReason::Failed)] {
+        let failed = [Input::Spawned, result(EndReason::Failed, true), exited(1), Input::TreeGone];
+        let (_, effects) = history(Nature { origin, ..CHAT }, failed);
+        assert_eq!(end(&effects).reason, reason);
+    }
+}
