@@ -211,3 +211,17 @@ fn an_agent_that_says_why_it_can_not_go_on_and_goes_ends_its_session() {
         assert_eq!(end(&effects).reason, reason);
     }
 }
+
+#[test]
+fn the_limit_for_the_whole_session_is_not_begun_anew_by_a_message_on_its_way_out() {
+    let nature = Nature { wall_per_turn: false, ..CHAT };
+    let begun = [Input::Spawned, Input::Initialized, result(EndReason::Completed, false)];
+    let (mut machine, effects) = history(nature, begun);
+    assert!(effects.contains(&Effect::Arm(Timer::Wall)));
+    let effects: Vec<_> = [Input::PutAway, Input::Message, exited(0), Input::TreeGone]
+        .into_iter()
+        .flat_map(|input| machine.apply(input))
+        .collect();
+    assert!(effects.contains(&Effect::Spawn));
+    assert!(!effects.contains(&Effect::Arm(Timer::Wall)) && !effects.contains(&Effect::Disarm(Timer::Wall)));
+}
