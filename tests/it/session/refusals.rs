@@ -8,9 +8,11 @@ use super::{ended, run, slots_taken};
 use crate::support::program::add_user;
 use crate::support::{Client, Gateway, http};
 
-const PASSWORD: &str = "bobs-long-password";
+/// The password of the second principal.
+pub(super) const PASSWORD: &str = "bobs-long-password";
 
-async fn bob(gateway: &Gateway) -> Client {
+/// A connection of the second principal.
+pub(super) async fn bob(gateway: &Gateway) -> Client {
     let token = http::login(gateway.http, "bob", PASSWORD).await.expect("bob can log in");
     Client::connect(gateway.ws, "/ws", &token).await
 }
