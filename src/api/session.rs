@@ -389,7 +389,7 @@ pub struct Session {
     pub resumed_from: Option<Uuid>,
     /// The number of its newest event; 0 before the first.
     pub last_seq: u64,
-    /// What Claude said last that its conversation has cost, in US dollars.
+    /// What Claude said last that its conversation has cost, in US dollars; absent before the first turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_cost_usd: Option<f64>,
     /// Its end, once it has one.

@@ -99,6 +99,8 @@ pub struct Handle {
     pub position: watch::Receiver<Option<u64>>,
     /// What its conversation has cost, as Claude says, in US dollars.
     pub cost: watch::Receiver<Option<f64>>,
+    /// The model that it was last configured for.
+    pub model: watch::Receiver<Option<String>>,
     /// Where commands go. Bounded: a caller waits when a session is asked too much at once.
     pub(super) commands: mpsc::Sender<Request>,
 }
@@ -117,6 +119,7 @@ impl Handle {
             state: *self.state.borrow(),
             last_seq: self.feed.head(),
             total_cost_usd: *self.cost.borrow(),
+            model: self.model.borrow().clone(),
             ..self.row.clone()
         }
     }

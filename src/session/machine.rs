@@ -86,7 +86,7 @@ impl Machine {
     pub fn start(nature: Nature) -> (Self, Vec<Effect>) {
         let mut machine = Self::new(nature, SessionState::Starting);
         let mut effects = Vec::new();
-        machine.begin(&mut effects);
+        machine.has_slot(&mut effects);
         (machine, effects)
     }
 
@@ -203,7 +203,7 @@ impl Machine {
             Input::SlotTaken if self.state == SessionState::Queued => {
                 effects.push(Effect::Disarm(Timer::Queue));
                 self.enter(SessionState::Starting, &mut effects);
-                self.begin(&mut effects);
+                self.has_slot(&mut effects);
             }
             Input::Spawned if self.process == Process::Coming => self.spawned(&mut effects),
             Input::SpawnFailed(message) if self.process == Process::Coming => {
@@ -251,12 +251,17 @@ impl Machine {
         self.rung.is_none() && self.stop.is_none() && self.leaving.is_none()
     }
 
-    /// It has its slot: the process is started.
-    fn begin(&mut self, effects: &mut Vec<Effect>) {
-        self.process = Process::Coming;
+    /// It has its slot: a limit for the whole session counts from now on, over all of its processes here.
+    fn has_slot(&mut self, effects: &mut Vec<Effect>) {
         if !self.nature.wall_per_turn {
             effects.push(Effect::Arm(Timer::Wall));
         }
+        self.begin(effects);
+    }
+
+    /// The process is started.
+    fn begin(&mut self, effects: &mut Vec<Effect>) {
+        self.process = Process::Coming;
         effects.push(Effect::Spawn);
     }
 

@@ -112,6 +112,12 @@ impl Plan {
         }
     }
 
+    /// Does the next process go on with the session's own conversation?
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        matches!(&self.arguments, Arguments::Claude(line) if matches!(line.conversation, Conversation::Continue { .. }))
+    }
+
     /// See [`OnDisconnect`]; commands always stop.
     #[must_use]
     pub fn on_disconnect(&self) -> OnDisconnect {

@@ -83,7 +83,7 @@ pub struct SessionRow {
     /// The messages that were taken in and whose turn is not over, the running one first.
     #[serde(default)]
     pub messages: Vec<Uuid>,
-    /// What Claude said last that the conversation has cost, in US dollars.
+    /// What Claude said last that the conversation has cost, in US dollars; `None`: there is no conversation yet.
     #[serde(default)]
     pub total_cost_usd: Option<f64>,
 }

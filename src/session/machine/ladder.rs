@@ -12,7 +12,13 @@ impl Machine {
             self.enter(SessionState::Stopping, effects);
             return;
         }
-        if self.stop.is_some() || (self.process == Process::Going && self.leaving.is_none()) {
+        if self.stop.is_some() {
+            return;
+        }
+        if self.process == Process::Going && self.leaving.is_none() {
+            // Its agent has gone by itself, and it ends as what it has come to. One at rest would only be put away.
+            self.stop = Some(reason).filter(|_| self.state == SessionState::Idle);
+            self.enter(SessionState::Stopping, effects);
             return;
         }
         self.stop = Some(reason);
@@ -60,7 +66,7 @@ impl Machine {
             self.leave_line(EndReason::Drained, effects);
         } else if self.can_be_put_away() {
             self.leave(Leaving::Away, effects);
-        } else if self.state == SessionState::Idle && self.stands() {
+        } else if self.state == SessionState::Idle && self.listens() {
             self.stop(EndReason::Drained, effects);
         }
     }

@@ -54,6 +54,10 @@ impl Machine {
         if self.stop.is_none() {
             self.verdict = Some(verdict);
         }
+        if !self.ready {
+            // The agent tells why it can't begin, and goes: a conversation that is not there, for one.
+            return;
+        }
         if self.rung == Some(Rung::Interrupt) {
             self.climb(Rung::EndSession, effects);
         } else if self.in_turn {
@@ -74,7 +78,9 @@ impl Machine {
         let broke = self.verdict.as_ref().is_some_and(|verdict| verdict.reason == EndReason::BudgetExhausted);
         // Without a result there is nothing to end with: it was brought back without a message.
         let stays = (self.nature.interactive || self.verdict.is_none()) && !broke;
-        if self.waiting > 0 && !broke {
+        // Shutting down, it only answers the message that it was started or woken for.
+        let delivers = self.waiting > 0 && !(self.draining && self.verdict.is_some());
+        if delivers && !broke {
             self.deliver(effects);
         } else if stays {
             effects.push(Effect::Disarm(Timer::Idle));
@@ -90,7 +96,9 @@ impl Machine {
     /// It rests: from now on its process may be put away.
     pub(super) fn rest(&mut self, effects: &mut Vec<Effect>) {
         if !self.can_be_put_away() {
-            if self.draining && self.state == SessionState::Idle && !self.nature.put_away {
+            // One that is only kept by what it works on in the background may finish that, as a turn may.
+            let is_kept = self.nature.put_away && self.background > 0;
+            if self.draining && self.state == SessionState::Idle && !is_kept {
                 self.stop(EndReason::Drained, effects);
             }
         } else if self.draining {

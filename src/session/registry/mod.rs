@@ -219,6 +219,7 @@ impl Sessions {
         let (position, position_seen) = watch::channel(None);
         position.send_replace(place);
         let (cost, cost_seen) = watch::channel(row.total_cost_usd);
+        let (model, model_seen) = watch::channel(row.model.clone());
         let log =
             LogWriter::new(id, epoch, Arc::clone(&self.store), Arc::clone(&feed), self.settings.pending_events_bytes)
                 .limited_to(self.settings.max_session_bytes);
@@ -236,6 +237,7 @@ impl Sessions {
             running,
             position,
             cost,
+            model,
             created_at_ms: row.created_at_ms,
             plan,
         };
@@ -246,6 +248,7 @@ impl Sessions {
             running: running_seen,
             position: position_seen,
             cost: cost_seen,
+            model: model_seen,
             commands,
         });
         self.live.write().insert(id, Arc::clone(&handle));

@@ -94,7 +94,7 @@ impl Sessions {
         self.policy.prepare(&plan)?;
         let admitted = self.admit(id, &row.owner, queue).await?;
         let messages = plan.message.iter().map(|message| message.id).collect();
-        match self.take_over(&row, &admitted, messages).await {
+        match self.take_over(&row, &plan, &admitted, messages).await {
             Ok(row) => Ok(self.supervise(row, plan, admitted, Vec::new())),
             Err(StoreError::NotOwner) => {
                 give_back(admitted);
@@ -121,19 +121,31 @@ impl Sessions {
     async fn take_over(
         &self,
         row: &SessionRow,
+        plan: &Plan,
         admitted: &Admitted,
         messages: Vec<Uuid>,
     ) -> Result<SessionRow, StoreError> {
         let (state, epoch) = (state_of(admitted), row.epoch + 1);
+        // Its state no longer tells that there is a conversation; the cost does.
+        let total_cost_usd = row.total_cost_usd.or_else(|| plan.goes_on().then_some(plan.cost_before));
         let patch = SessionPatch {
             state: Some(state),
             put_away_at_ms: Some(None),
             messages: Some(messages.clone()),
+            total_cost_usd,
             owner: Some((self.node.to_string(), epoch)),
             ..SessionPatch::default()
         };
         self.store.update_session(row.id, row.epoch, patch).await?;
-        Ok(SessionRow { state, epoch, node: self.node.to_string(), put_away_at_ms: None, messages, ..row.clone() })
+        Ok(SessionRow {
+            state,
+            epoch,
+            node: self.node.to_string(),
+            put_away_at_ms: None,
+            messages,
+            total_cost_usd,
+            ..row.clone()
+        })
     }
 
     /// Starts the sessions of a dead node again that are to survive it. Each goes on under its own id; what its agent
@@ -155,7 +167,7 @@ impl Sessions {
         let admitted = self.admit(row.id, &row.owner, true).await?;
         let unsent: Vec<_> = plan.message.iter().map(|message| message.id).collect();
         let lost = row.messages.iter().copied().filter(|id| !unsent.contains(id)).collect();
-        match self.take_over(row, &admitted, unsent).await {
+        match self.take_over(row, &plan, &admitted, unsent).await {
             Ok(row) => {
                 tracing::info!(session_id = %row.id, "a lost session is resumed");
                 self.supervise(row, plan, admitted, lost);

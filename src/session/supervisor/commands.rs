@@ -197,6 +197,7 @@ impl Supervisor {
         match &change {
             Applied::Model(model) => {
                 params.model.clone_from(model);
+                self.model.send_replace(model.clone());
                 patch.model = Some(model.clone());
             }
             Applied::Mode(mode) => params.permission_mode = Some(*mode),

@@ -100,6 +100,8 @@ pub(super) struct Life {
     pub started: bool,
     /// What the conversation has cost, as Claude said last, in US dollars.
     pub cost: f64,
+    /// The newest place in the line that an event has told.
+    pub place_told: Option<u64>,
     pub over: Option<Over>,
 }
 
@@ -129,6 +131,7 @@ impl Life {
             held_back: false,
             started,
             cost,
+            place_told: None,
             over: None,
         }
     }

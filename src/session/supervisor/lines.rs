@@ -41,6 +41,7 @@ impl Supervisor {
             Then::TurnBegan => {
                 // Whatever comes of the turn, there is a conversation now.
                 self.plan.go_on_with_conversation();
+                self.note_conversation(life);
                 self.apply(life, Input::TurnBegan).await;
             }
             Then::Result { verdict, answers, began_by_itself } => {
@@ -62,6 +63,15 @@ impl Supervisor {
             }
             Then::TakenBack(id) => self.take_back(life, id).await,
             Then::Answer(id, outcome) => self.changed(life, &id, outcome),
+        }
+    }
+
+    /// A record with a cost is one with a conversation: whoever brings the session back goes on with it, also if its
+    /// first turn has never come to a result.
+    fn note_conversation(&mut self, life: &Life) {
+        if self.cost.borrow().is_none() {
+            self.cost.send_replace(Some(life.cost));
+            self.record.change(SessionPatch { total_cost_usd: Some(life.cost), ..SessionPatch::default() });
         }
     }
 

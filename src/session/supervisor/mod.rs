@@ -64,6 +64,7 @@ pub(super) struct Supervisor {
     pub running: watch::Sender<Option<Running>>,
     pub position: watch::Sender<Option<u64>>,
     pub cost: watch::Sender<Option<f64>>,
+    pub model: watch::Sender<Option<String>>,
     pub created_at_ms: u64,
 }
 
@@ -86,9 +87,7 @@ impl Supervisor {
             let _ = life.messages.take(message);
         }
         if let Right::Waiting(waiting) = &self.right {
-            let position = waiting.position();
-            self.position.send_replace(Some(position));
-            self.log.push(EventType::Queued, &Queued { position });
+            self.tell_position(&mut life, waiting.position());
         }
         self.carry_out(&mut life, effects).await;
         while life.over.is_none() {
@@ -203,7 +202,7 @@ impl Supervisor {
     /// The line for slots has moved.
     async fn move_in_line(&mut self, life: &mut Life, progress: Result<Progress, SessionError>) {
         match progress {
-            Ok(Progress::Position(position)) => self.tell_position(position),
+            Ok(Progress::Position(position)) => self.tell_position(life, position),
             Ok(Progress::Slot(slot)) => {
                 self.right = Right::Slot(slot);
                 self.position.send_replace(None);
@@ -218,8 +217,9 @@ impl Supervisor {
         }
     }
 
-    fn tell_position(&mut self, position: u64) {
-        if self.position.send_replace(Some(position)) != Some(position) {
+    fn tell_position(&mut self, life: &mut Life, position: u64) {
+        self.position.send_replace(Some(position));
+        if life.place_told.replace(position) != Some(position) {
             self.log.push(EventType::Queued, &Queued { position });
         }
     }

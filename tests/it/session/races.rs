@@ -55,14 +55,14 @@ async fn j7_a_stop_against_the_natural_end_gives_one_end_and_no_state_out_of_ord
         let events = client.until_ended(session).await;
         let end = ended(&events);
         assert_eq!(events.iter().filter(|event| event.kind == "session.ended").count(), 1);
-        // Either the stop came first, and then it is told, or it changed nothing at all.
+        // Either the stop came first, or it came after the result and at most shows that the session is on its way.
         match end["reason"].as_str() {
             Some("cancelled") => {
                 assert_eq!(states(&events), ["stopping"], "race {race}: {end}");
                 cancelled += 1;
             }
             Some("completed") => {
-                assert_eq!(states(&events), Vec::<String>::new(), "race {race}: {end}");
+                assert!([&[][..], &["stopping".to_owned()]].contains(&&states(&events)[..]), "race {race}: {end}");
                 assert_eq!((&end["result"], &end["is_error"]), (&json!("done"), &json!(false)), "race {race}");
             }
             _ => panic!("race {race}: {end}"),

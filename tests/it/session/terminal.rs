@@ -17,12 +17,11 @@ fn children(events: &[Event]) -> Vec<u32> {
 
 #[tokio::test]
 async fn h14_ctrl_c_drains_the_gateway_and_its_sessions_get_only_what_the_stop_sequence_sends() {
-    // The first two steps write to the agent, and this one does not read: only the third is a SIGINT.
-    let builder = Gateway::builder().terminal().setting("interrupt_grace_seconds", 0.5);
-    let mut gateway = builder.setting("end_session_grace_seconds", 0.5).start().await;
+    let mut gateway = Gateway::builder().terminal().start().await;
     let mut client = gateway.client().await;
     let script = "child sleep; touch there; await go; say undisturbed";
     let gentle = client.start(json!({"prompt": script})).await;
+    // A SIGINT would end it, with code 0.
     let deaf = client.start(json!({"prompt": "ignore interrupt end_session eof; touch there; silent"})).await;
     for session in [gentle, deaf] {
         until_file(&gateway, session, "there").await;
@@ -47,12 +46,9 @@ async fn h14_ctrl_c_drains_the_gateway_and_its_sessions_get_only_what_the_stop_s
     assert_eq!((&end["reason"], &end["result"]), (&json!("completed"), &json!("undisturbed")));
 
     gateway.press(CTRL_C);
-    let stopping = client.until_state(deaf, "stopping").await;
-    let events = client.until_ended(deaf).await;
-    let end = ended(&events);
-    assert_eq!((&end["reason"], &end["exit_code"], &end["signal"]), (&json!("drained"), &json!(0), &json!(null)));
-    let took = super::milliseconds(events.last().expect("an end")) - super::milliseconds(&stopping);
-    assert!(took >= 1_000, "its SIGINT is the ladder's third step, not the terminal's: {took} ms");
+    // The second one leaves no time for the gentle steps.
+    let end = ended(&client.until_ended(deaf).await);
+    assert_eq!((&end["reason"], &end["exit_code"], &end["signal"]), (&json!("drained"), &json!(null), &json!(9)));
     assert_eq!(client.until_closed().await.code, Some(1001));
     assert_eq!(gateway.exited().await.code(), Some(0));
     eventually("all to be gone", || gateway.processes().is_empty().then_some(())).await;

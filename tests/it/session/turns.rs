@@ -3,37 +3,10 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::conversation::{at_rest, results, send, until_answered};
 use super::{ended, run, until_file, workspace};
 use crate::support::client::Client;
-use crate::support::event::Event;
 use crate::support::{Gateway, metrics};
-
-/// Starts an interactive session with a first message and waits until it rests.
-async fn at_rest(client: &mut Client) -> Uuid {
-    let session = client.start(json!({"prompt": "hello", "interactive": true})).await;
-    client.until_state(session, "idle").await;
-    session
-}
-
-async fn send(client: &mut Client, session: Uuid, prompt: &str) -> Value {
-    client.ok("session.send", json!({"session_id": session, "prompt": prompt})).await
-}
-
-/// The texts of all results, in order.
-fn results(events: &[Event]) -> Vec<String> {
-    let lines = events.iter().filter(|event| event.claude_type().is_some_and(|kind| kind.starts_with("result/")));
-    lines.map(|event| event.data()["result"].as_str().unwrap_or_default().to_owned()).collect()
-}
-
-/// Waits for the result that names that message.
-async fn until_answered(client: &mut Client, session: Uuid, message: &Value) -> Event {
-    let id = message["message_id"].as_str().expect("an id").to_owned();
-    let names = move |event: &Event| {
-        event.claude_type().is_some_and(|kind| kind.starts_with("result/"))
-            && event.data()["user_message_uuids"].as_array().is_some_and(|ids| ids.contains(&json!(id)))
-    };
-    client.until_event(session, names).await
-}
 
 #[tokio::test]
 async fn each_message_has_one_answer_in_the_order_in_which_they_were_sent() {

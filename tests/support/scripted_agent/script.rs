@@ -105,6 +105,8 @@ pub(crate) enum Ignored {
     Interrupt,
     /// The control request `end_session`.
     EndSession,
+    /// The control requests `set_model` and `set_permission_mode`.
+    Settings,
 }
 
 /// Kinds of processes to leave behind.
@@ -300,6 +302,7 @@ fn ignored(words: &[&str]) -> Option<Vec<Ignored>> {
             "eof" => all.push(Eof),
             "interrupt" => all.push(Interrupt),
             "end_session" => all.push(EndSession),
+            "settings" => all.push(Ignored::Settings),
             "all" => all.extend([Term, Int, Hup, Eof, Interrupt, EndSession]),
             _ => return None,
         }

@@ -195,3 +195,56 @@ fn a_kill_leaves_no_time_for_anything() {
     let (_, effects) = history(CLAUDE, [Input::Kill(EndReason::Drained), Input::Spawned]);
     assert!(effects.contains(&Effect::Signal(Push::Kill)));
 }
+
+#[test]
+fn a_session_that_shuts_down_after_its_turn_does_not_begin_with_what_waits() {
+    let (mut machine, _) = history(CHAT, [Input::Spawned, Input::Initialized, Input::Message, Input::Drain]);
+    let effects = machine.apply(result(EndReason::Completed, false));
+    assert_eq!((delivered(&effects), says(&effects)), (0, vec![Word::EndSession]));
+    machine.apply(exited(0));
+    let effects = machine.apply(Input::TreeGone);
+    assert!(effects.contains(&Effect::LoseMessages) && effects.last() == Some(&Effect::LetGo), "{effects:?}");
+    // One that was just started still answers what it was started for.
+    let (_, effects) = history(CHAT, [Input::Drain, Input::Spawned, Input::Initialized]);
+    assert_eq!(delivered(&effects), 1);
+    // And one that was started for nothing has nothing to wait for.
+    let (_, effects) = history(Nature { messages: 0, ..CHAT }, [Input::Drain, Input::Spawned, Input::Initialized]);
+    assert_eq!(says(&effects), [Word::Initialize, Word::EndSession]);
+}
+
+#[test]
+fn a_stop_of_a_session_at_rest_whose_agent_is_just_going_by_itself_ends_it() {
+    let mut machine = at_rest();
+    machine.apply(exited(0));
+    machine.apply(Input::Stop(EndReason::Cancelled));
+    assert_eq!(machine.state(), SessionState::Stopping);
+    assert_eq!(end(&machine.apply(Input::TreeGone)).reason, EndReason::Cancelled);
+    // A shutdown lets it go as it would have gone.
+    let mut machine = at_rest();
+    machine.apply(exited(0));
+    machine.apply(Input::Drain);
+    assert_eq!(machine.apply(Input::TreeGone).last(), Some(&Effect::LetGo));
+}
+
+#[test]
+fn an_agent_that_says_why_it_can_not_go_on_and_goes_ends_its_session() {
+    for (origin, reason) in [(Origin::Recovered, EndReason::Lost), (Origin::Woken, EndReason::Failed)] {
+        let failed = [Input::Spawned, result(EndReason::Failed, true), exited(1), Input::TreeGone];
+        let (_, effects) = history(Nature { origin, ..CHAT }, failed);
+        assert_eq!(end(&effects).reason, reason);
+    }
+}
+
+#[test]
+fn the_limit_for_the_whole_session_is_not_begun_anew_by_a_message_on_its_way_out() {
+    let nature = Nature { wall_per_turn: false, ..CHAT };
+    let begun = [Input::Spawned, Input::Initialized, result(EndReason::Completed, false)];
+    let (mut machine, effects) = history(nature, begun);
+    assert!(effects.contains(&Effect::Arm(Timer::Wall)));
+    let effects: Vec<_> = [Input::PutAway, Input::Message, exited(0), Input::TreeGone]
+        .into_iter()
+        .flat_map(|input| machine.apply(input))
+        .collect();
+    assert!(effects.contains(&Effect::Spawn));
+    assert!(!effects.contains(&Effect::Arm(Timer::Wall)) && !effects.contains(&Effect::Disarm(Timer::Wall)));
+}
