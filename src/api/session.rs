@@ -214,7 +214,8 @@ pub struct InputParams {
     /// Which session; it was started with `raw: true`.
     pub session_id: Uuid,
     /// One stream-json object for the agent: of type `user`, `control_request` or `control_response`. The ids of
-    /// control requests must not begin with `ccgw-`.
+    /// control requests must not begin with `ccgw-`. What it asks is judged like the typed method of the same
+    /// meaning; control requests that reach beyond the session are refused.
     pub message: serde_json::Map<String, Value>,
 }
 

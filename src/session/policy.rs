@@ -335,7 +335,7 @@ fn check_first_prompt(params: &StartParams) -> Result<(), SessionError> {
 ///
 /// # Errors
 /// [`SessionError::InvalidParams`].
-pub(super) fn check_prompt(prompt: &Prompt) -> Result<(), SessionError> {
+pub fn check_prompt(prompt: &Prompt) -> Result<(), SessionError> {
     let invalid = |text: &str| Err(SessionError::InvalidParams(text.to_owned()));
     match prompt {
         Prompt::Text(text) if text.is_empty() => invalid("`prompt` is empty"),

@@ -9,10 +9,10 @@ use crate::api::error::ErrorKind;
 use crate::api::method::{SessionConfigure, SessionInput, SessionRespond, SessionSend};
 use crate::api::session::{Behavior, InputResult, RespondParams, SendResult, StateResult};
 use crate::api::{Principal, RpcError};
-use crate::claude::{ClientInput, parse_input};
+use crate::claude::{ClientInput, InputError, parse_input};
 use crate::rpc::register::{Registrar, Request};
 use crate::session::Command;
-use crate::session::policy::Policy;
+use crate::session::policy::{Policy, check_prompt};
 
 /// The gateway's own control requests begin with this.
 const OWN_PREFIX: &str = "ccgw-";
@@ -44,17 +44,18 @@ async fn configure(request: Request<SessionConfigure>) -> Result<StateResult, Rp
     if model.is_none() && permission_mode.is_none() {
         return Err(invalid("name a `model` or a `permission_mode`"));
     }
-    if model.as_deref().is_some_and(|model| model.is_empty() || model.contains('\0')) {
-        return Err(invalid("`model` must not be empty or hold a NUL"));
-    }
+    check_model(model.as_deref())?;
     request.context.sessions.policy().check_mode(&request.peer.principal, permission_mode)?;
     ask(params.session_id, request, Command::Configure { model, permission_mode }).await
 }
 
 async fn input(request: Request<SessionInput>) -> Result<InputResult, RpcError> {
     let message = Value::Object(request.params.message.clone());
-    let mut input = parse_input(&message).map_err(|error| invalid(&error.to_string()))?;
-    judge(request.context.sessions.policy(), &request.peer.principal, &message, &input)?;
+    let mut input = parse_input(&message).map_err(|error| match error {
+        InputError::NotPassedOn => RpcError::new(ErrorKind::NotAllowed, error.to_string()),
+        error => invalid(&error.to_string()),
+    })?;
+    judge(request.context.sessions.policy(), &request.peer.principal, &input)?;
     let message_id = if let ClientInput::Message { uuid, .. } = &mut input {
         Some(*uuid.get_or_insert_with(Uuid::new_v4))
     } else {
@@ -62,6 +63,13 @@ async fn input(request: Request<SessionInput>) -> Result<InputResult, RpcError> 
     };
     let answer = ask(request.params.session_id, request, Command::Input(Box::new(input))).await?;
     Ok(InputResult { state: answer.state, message_id })
+}
+
+fn check_model(model: Option<&str>) -> Result<(), RpcError> {
+    if model.is_some_and(|model| model.is_empty() || model.contains('\0')) {
+        return Err(invalid("`model` must not be empty or hold a NUL"));
+    }
+    Ok(())
 }
 
 /// What belongs to the one behaviour can't go with the other: a denial that brings a new input is a mistake.
@@ -77,14 +85,18 @@ fn check_answer(answer: &RespondParams) -> Result<(), RpcError> {
 }
 
 /// A raw line is judged like the typed method of the same meaning.
-fn judge(policy: &Policy, caller: &Principal, message: &Value, input: &ClientInput) -> Result<(), RpcError> {
+fn judge(policy: &Policy, caller: &Principal, input: &ClientInput) -> Result<(), RpcError> {
     match input {
+        ClientInput::Message { prompt, .. } => check_prompt(prompt)?,
+        ClientInput::SetModel { model, .. } => check_model(model.as_deref())?,
         ClientInput::SetPermissionMode { mode, .. } => policy.check_mode(caller, Some(*mode))?,
-        ClientInput::ControlResponse { .. } => {
-            let updates = message.pointer("/response/response/updatedPermissions").and_then(Value::as_array);
-            policy.check_updates(caller, updates.map(Vec::as_slice).unwrap_or_default())?;
+        ClientInput::ControlRequest { modes, .. } => {
+            for mode in modes {
+                policy.check_mode(caller, Some(*mode))?;
+            }
         }
-        _ => {}
+        ClientInput::ControlResponse { updates, .. } => policy.check_updates(caller, updates)?,
+        ClientInput::Interrupt { .. } | ClientInput::EndSession { .. } => {}
     }
     let asked_id = match input {
         ClientInput::Interrupt { request_id }

@@ -1,11 +1,9 @@
 //! What a supervisor is asked to do, and what it answers.
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Supervisor;
-use super::clocks::ANSWER_TIME;
-use super::life::{Applied, Change, Life};
+use super::life::{Applied, Change, Life, Reply};
 use crate::api::event::{EndReason, SessionState};
 use crate::api::session::PermissionMode;
 use crate::claude::{ClientInput, control};
@@ -16,9 +14,6 @@ use crate::session::machine::{Input, Timer};
 use crate::session::message::{Message, Taken};
 use crate::session::plan::Arguments;
 use crate::store::SessionPatch;
-
-/// Where an answer goes.
-type Reply = oneshot::Sender<Result<SessionState, SessionError>>;
 
 impl Supervisor {
     pub(super) async fn obey(&mut self, life: &mut Life, command: Command, reply: Reply) {
@@ -123,10 +118,19 @@ impl Supervisor {
         }
         let line = match input {
             ClientInput::Interrupt { request_id } => control::interrupt(&request_id),
-            ClientInput::SetModel { request_id, model } => control::set_model(&request_id, model.as_deref()),
-            ClientInput::SetPermissionMode { request_id, mode } => control::set_permission_mode(&request_id, mode),
+            // The client reads the answer itself; what has been changed is noted all the same.
+            ClientInput::SetModel { request_id, model } => {
+                let line = control::set_model(&request_id, model.as_deref());
+                life.expect_change(request_id, applied_model(model), None);
+                line
+            }
+            ClientInput::SetPermissionMode { request_id, mode } => {
+                let line = control::set_permission_mode(&request_id, mode);
+                life.expect_change(request_id, Applied::Mode(mode), None);
+                line
+            }
             ClientInput::ControlRequest { line, .. } => line,
-            ClientInput::ControlResponse { request_id, line } => {
+            ClientInput::ControlResponse { request_id, line, .. } => {
                 let Some(at) = life.requests.iter().position(|open| *open == request_id) else {
                     return wrong("that request is not open (any more)");
                 };
@@ -144,7 +148,7 @@ impl Supervisor {
     /// given is changed.
     fn configure(&mut self, life: &mut Life, model: Option<String>, mode: Option<PermissionMode>, reply: Reply) {
         let state = life.machine.state();
-        let model = model.map(|model| Applied::Model((model != "default").then_some(model)));
+        let model = model.map(|model| applied_model(Some(model)));
         let changes: Vec<_> = model.into_iter().chain(mode.map(Applied::Mode)).collect();
         if state == SessionState::Queued {
             changes.into_iter().for_each(|change| self.note(change));
@@ -165,11 +169,9 @@ impl Supervisor {
                 Applied::Model(model) => control::set_model(&id, model.as_deref()),
                 Applied::Mode(mode) => control::set_permission_mode(&id, *mode),
             });
-            let deadline = Instant::now() + ANSWER_TIME;
             let reply = if at == last { reply.take() } else { None };
-            life.changes.insert(id, Change { apply, reply, deadline });
+            life.expect_change(id, apply, reply);
         }
-        life.timers.entry(Timer::Answer).or_insert_with(|| Instant::now() + ANSWER_TIME);
     }
 
     /// The agent has answered a control request.
@@ -236,4 +238,9 @@ impl Supervisor {
             }
         }
     }
+}
+
+/// The word `default` means Claude's own model.
+fn applied_model(model: Option<String>) -> Applied {
+    Applied::Model(model.filter(|model| model != "default"))
 }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::Instant;
 
+use super::clocks::ANSWER_TIME;
 use crate::api::event::SessionState;
 use crate::process::{Output, OutputItem, Process, ProcessControl, SpawnError};
 use crate::session::admission::Progress;
@@ -42,12 +43,15 @@ pub(super) enum Happened {
     Recorded,
 }
 
+/// Where the answer to a command goes.
+pub(super) type Reply = oneshot::Sender<Result<SessionState, SessionError>>;
+
 /// A change that the agent was asked for and has not confirmed.
 pub(super) struct Change {
     /// What the record says from then on.
     pub apply: Applied,
     /// Who waits for it; the last change of a call has it.
-    pub reply: Option<oneshot::Sender<Result<SessionState, SessionError>>>,
+    pub reply: Option<Reply>,
     /// The agent must have answered by then.
     pub deadline: Instant,
 }
@@ -146,6 +150,13 @@ impl Life {
             work.await;
             done
         }));
+    }
+
+    /// The agent is being asked for a change, by a control request with that id.
+    pub(super) fn expect_change(&mut self, id: String, apply: Applied, reply: Option<Reply>) {
+        let deadline = Instant::now() + ANSWER_TIME;
+        self.changes.insert(id, Change { apply, reply, deadline });
+        self.timers.entry(Timer::Answer).or_insert(deadline);
     }
 
     /// Writes a line to the agent, if it listens. A full queue means an agent that does not read; its clock or the

@@ -18,6 +18,7 @@ mod lost;
 mod pausing;
 mod permissions;
 mod races;
+mod raw;
 mod refusals;
 mod resources;
 mod resting;

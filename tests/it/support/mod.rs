@@ -16,6 +16,7 @@ pub(crate) mod metrics;
 pub(crate) mod presentable;
 pub(crate) mod proc;
 pub(crate) mod program;
+pub(crate) mod proxy;
 pub(crate) mod rate;
 pub(crate) mod raw_socket;
 pub(crate) mod settings;

@@ -32,6 +32,7 @@
 //! | `close-stdin`, `close-stdout` | closes them early |
 //! | `dump FILE` | argv, environment, directory, descriptors, umask, ids, limits as JSON, as they were at the start |
 //! | `ask TOOL [JSON]` | asks for permission and prints the whole answer as the tool's result |
+//! | `request KIND [JSON]` | sends that control request with the members of JSON and prints the whole answer as a text |
 //! | `kill-self SIGNAL` | sends itself that signal (a number) |
 //! | `eat MIB` | takes memory and keeps it |
 //! | `crc` | the result's `scripted.sha256` is the hash of what the turn printed |

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Signal, getpid, kill_process};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::Agent;
@@ -84,6 +84,7 @@ pub(crate) fn perform(agent: &Agent, turn: &mut Turn, command: &Command) -> Flow
         Command::CloseStdout => agent.close_stdout(),
         Command::Dump(path) => report(write_whole(path, &agent.facts.to_string())),
         Command::Ask { tool, input } => return ask(agent, turn, tool, input),
+        Command::Request { subtype, members } => return request(agent, turn, subtype, members),
         Command::KillSelf(number) => {
             agent.flush();
             match Signal::from_named_raw(*number) {
@@ -194,6 +195,23 @@ fn ask(agent: &Agent, turn: &mut Turn, tool: &str, input: &Value) -> Flow {
     })));
     turn.said = if allowed { "allowed".to_owned() } else { "denied".to_owned() };
     if interrupt { Flow::Denied } else { Flow::On }
+}
+
+fn request(agent: &Agent, turn: &Turn, subtype: &str, members: &Map<String, Value>) -> Flow {
+    let id = Uuid::new_v4().to_string();
+    let mut body = members.clone();
+    body.insert("subtype".to_owned(), json!(subtype));
+    agent.print_control(&json!({"type": "control_request", "request_id": id, "request": body}));
+    let answer = match agent.inbox.answer(&id) {
+        Answer::Given(answer) => answer.to_string(),
+        Answer::Closed => "stream closed".to_owned(),
+        Answer::Stopped(stop) => {
+            agent.print_control(&json!({"type": "control_cancel_request", "request_id": id}));
+            return Flow::Stopped(stop);
+        }
+    };
+    agent.say(&agent.session().assistant(&json!({"type": "text", "text": answer}), &turn.uuids));
+    Flow::On
 }
 
 /// A reader must never see half of the file.

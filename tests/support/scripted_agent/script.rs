@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Dump(PathBuf),
     /// Asks whether it may use a tool, and prints the answer.
     Ask { tool: String, input: serde_json::Value },
+    /// Sends a control request of that kind with these members, and prints the answer.
+    Request { subtype: String, members: serde_json::Map<String, serde_json::Value> },
     /// Sends itself that signal.
     KillSelf(i32),
     /// The result tells a hash of what was printed.
@@ -258,6 +260,10 @@ fn command(step: &str) -> Option<Command> {
         "ask" => {
             let (tool, input) = rest.split_once(char::is_whitespace).unwrap_or((rest, "{}"));
             Command::Ask { tool: tool.to_owned(), input: serde_json::from_str(input).ok()? }
+        }
+        "request" => {
+            let (subtype, members) = rest.split_once(char::is_whitespace).unwrap_or((rest, "{}"));
+            Command::Request { subtype: subtype.to_owned(), members: serde_json::from_str(members).ok()? }
         }
         "kill-self" => Command::KillSelf(word(0)?.parse().ok()?),
         "crc" => Command::Crc,
