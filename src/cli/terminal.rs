@@ -23,7 +23,8 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// `None` where nobody can be asked: questions go to stderr, and it or the input is no terminal.
+    /// `None` where nobody can be asked: questions go to stderr, and it or the input is no terminal, or somebody else
+    /// has the keyboard (`cc-gateway exec … &`).
     pub(super) fn open() -> Option<Self> {
         if !std::io::stderr().is_terminal() {
             return None;
@@ -31,6 +32,10 @@ impl Terminal {
         let flags = i32::try_from(OFlags::NONBLOCK.bits()).ok()?;
         // Opened anew: that it does not block concerns nobody who has the terminal already.
         let file = File::options().read(true).custom_flags(flags).open("/dev/tty").ok()?;
+        // Reading in the background would stop the whole job.
+        if termios::tcgetpgrp(&file).ok()? != rustix::process::getpgrp() {
+            return None;
+        }
         Some(Self { input: watch(file).ok()?, begun: Vec::new() })
     }
 
