@@ -69,7 +69,6 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "a subcommand's help is the text of its arguments; one here would hide it")]
-#[expect(clippy::large_enum_variant, reason = "there is one, for the length of the program")]
 pub enum Command {
     Serve(serve::Args),
     #[command(after_help = examples::EXEC)]

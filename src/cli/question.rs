@@ -157,14 +157,14 @@ fn label(option: &Value) -> &str {
 mod tests {
     use super::*;
 
-    fn question(tool: &str, input: Value) -> Question {
+    fn question(tool: &str, input: &Value) -> Question {
         let asked = json!({"request_id": "r", "tool_name": tool, "input": input});
         Question::new(Uuid::nil(), serde_json::from_value(asked).unwrap())
     }
 
     #[test]
     fn yes_and_no_are_understood_and_no_can_say_why() {
-        let mut bash = question("Bash", json!({"command": "ls"}));
+        let mut bash = question("Bash", &json!({"command": "ls"}));
         assert_eq!(bash.headline(), "Claude asks whether it may use Bash ls");
         for line in ["y", " YES "] {
             assert_eq!(bash.typed(line).unwrap().behavior, Behavior::Allow);
@@ -183,7 +183,7 @@ mod tests {
             {"question": "Which?", "options": [{"label": "A", "description": "first"}, {"label": "B"}]},
             {"question": "What else?", "multiSelect": true, "options": [{"label": "X"}, {"label": "Y"}]},
         ]});
-        let mut choice = question(CHOICE_TOOL, input.clone());
+        let mut choice = question(CHOICE_TOOL, &input);
         assert_eq!(choice.details(), ["Which?", "  1. A  first", "  2. B"]);
         for wrong in ["", "3", "0"] {
             assert_eq!(choice.typed(wrong), None);
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn an_answer_in_words_stands_for_itself() {
-        let mut choice = question(CHOICE_TOOL, json!({"questions": [{"question": "Which?", "options": []}]}));
+        let mut choice = question(CHOICE_TOOL, &json!({"questions": [{"question": "Which?", "options": []}]}));
         let answer = choice.typed("neither, wait").unwrap().updated_input.unwrap();
         assert_eq!(answer["answers"], json!({"Which?": "neither, wait"}));
     }

@@ -86,9 +86,13 @@ async fn a_session_is_configured_paused_unpaused_and_interrupted() {
     let changed = as_admin(&gateway, &change, "").await;
     assert_eq!(told(&changed), (Some(0), "idle\n"), "{changed:?}");
     let record = client.ok("session.get", json!({"session_id": session})).await;
-    assert_eq!(record["model"], "haiku");
+    assert_eq!(record["model"], "haiku", "as it is now, not as it was started");
     let nothing = as_admin(&gateway, &["sessions", "configure", &id], "").await;
     assert_eq!(nothing.code, Some(2), "{nothing:?}");
     let missing = as_admin(&gateway, &["sessions", "stop", "00000000-0000-0000-0000-000000000000"], "").await;
     assert_eq!(missing.code, Some(1), "{missing:?}");
+    assert_eq!(run("stop").await.code, Some(0));
+    client.until_ended(session).await;
+    let record = client.ok("session.get", json!({"session_id": session})).await;
+    assert_eq!(record["model"], "haiku");
 }
