@@ -67,8 +67,9 @@ async fn a_slot_whose_answer_was_lost_is_given_back() {
 async fn a_caller_who_goes_away_while_it_takes_a_slot_leaves_none_behind() {
     let (store, admission) = with_slots(2);
     for _ in 0..20 {
-        assert!(take(&admission, "ann").now_or_never().is_none());
-        assert!(admission.take_or_wait(Uuid::new_v4(), "ann").now_or_never().is_none());
+        // Asked once and then gone, whatever had come of it by then.
+        drop(take(&admission, "ann").now_or_never());
+        drop(admission.take_or_wait(Uuid::new_v4(), "ann").now_or_never());
     }
     // Whoever was asked for after them is told of no slot that nobody has.
     let began = Instant::now();
