@@ -54,7 +54,7 @@ impl Supervisor {
             }
             Then::Background(tasks) => self.apply(life, Input::Background(tasks)).await,
             Then::RateLimit(limit) => self.account_limit(&limit),
-            Then::Question(question) if !self.plan.raw => self.ask(life, question).await,
+            Then::Question(question) if !self.plan.raw => self.ask(life, *question).await,
             Then::Question(question) => life.requests.push(question.request_id),
             Then::Request(id) if self.plan.raw => life.requests.push(id),
             Then::Request(id) => {
