@@ -72,7 +72,7 @@ pub(super) enum Then {
     /// The state of the account's usage limit.
     RateLimit(RateLimit),
     /// A permission question, to be answered.
-    Question(PermissionQuestion),
+    Question(Box<PermissionQuestion>),
     /// Another request: its id.
     Request(String),
     /// A question or request was taken back: its id.
@@ -117,7 +117,7 @@ impl Ears {
                 (subtype == "can_use_tool")
                     .then(|| PermissionQuestion::from_request(request_id, request))
                     .flatten()
-                    .map_or_else(|| Then::Request(request_id.clone()), Then::Question),
+                    .map_or_else(|| Then::Request(request_id.clone()), |question| Then::Question(Box::new(question))),
             ),
             ClaudeLine::ControlCancel { request_id } => Some(Then::TakenBack(request_id.clone())),
             _ => None,

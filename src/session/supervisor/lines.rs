@@ -54,7 +54,7 @@ impl Supervisor {
             // Another process must not fall back into the mode that the session was started with.
             Then::ModeChanged(mode) => self.note(Applied::Mode(mode)),
             Then::RateLimit(limit) => self.account_limit(&limit),
-            Then::Question(question) if !self.plan.raw => self.ask(life, question).await,
+            Then::Question(question) if !self.plan.raw => self.ask(life, *question).await,
             Then::Question(question) => life.requests.push(question.request_id),
             Then::Request(id) if self.plan.raw => life.requests.push(id),
             Then::Request(id) => {
