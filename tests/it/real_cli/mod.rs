@@ -96,7 +96,7 @@ async fn until_put_away(client: &mut Client, session: Uuid, count: usize) {
 
 /// The model and the permission mode of the newest turn, as Claude tells them at its beginning.
 fn newest_turn(events: &[Event]) -> (Value, Value) {
-    let inits = events.iter().filter(|event| event.claude_type().as_deref() == Some("system/init"));
-    let init = inits.last().expect("a turn").data();
+    let mut inits = events.iter().filter(|event| event.claude_type().as_deref() == Some("system/init"));
+    let init = inits.next_back().expect("a turn").data();
     (init["model"].clone(), init["permissionMode"].clone())
 }
