@@ -23,11 +23,27 @@ pub(super) struct RecordWriter {
     wanted: Option<SessionPatch>,
     spent: VecDeque<Spend>,
     under_way: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// To be called once what is wanted now has been written.
+    after_wanted: Vec<Then>,
+    /// To be called once what is under way has been written.
+    after_under_way: Vec<Then>,
 }
+
+/// What waits for a write.
+type Then = Box<dyn FnOnce() + Send>;
 
 impl RecordWriter {
     pub(super) fn new(session: Uuid, epoch: u64, store: SharedStore) -> Self {
-        Self { session, epoch, store, wanted: None, spent: VecDeque::new(), under_way: None }
+        Self {
+            session,
+            epoch,
+            store,
+            wanted: None,
+            spent: VecDeque::new(),
+            under_way: None,
+            after_wanted: Vec::new(),
+            after_under_way: Vec::new(),
+        }
     }
 
     /// The record is to be changed so; what `patch` does not name stays.
@@ -42,6 +58,12 @@ impl RecordWriter {
             put_away_at_ms: patch.put_away_at_ms.or(before.put_away_at_ms),
             ..SessionPatch::default()
         });
+    }
+
+    /// The same, and `then` once it has been written (or can't be any more).
+    pub(super) fn change_then(&mut self, patch: SessionPatch, then: impl FnOnce() + Send + 'static) {
+        self.change(patch);
+        self.after_wanted.push(Box::new(then));
     }
 
     /// So much was spent.
@@ -59,6 +81,7 @@ impl RecordWriter {
         if self.under_way.is_none() {
             let (store, session, epoch) = (Arc::clone(&self.store), self.session, self.epoch);
             if let Some(patch) = self.wanted.take() {
+                self.after_under_way = std::mem::take(&mut self.after_wanted);
                 self.under_way = Some(Box::pin(async move {
                     while let Err(error) = store.update_session(session, epoch, patch.clone()).await {
                         if !error.retryable() {
@@ -84,6 +107,7 @@ impl RecordWriter {
         if let Some(write) = &mut self.under_way {
             write.await;
             self.under_way = None;
+            self.after_under_way.drain(..).for_each(|then| then());
         }
     }
 

@@ -4,12 +4,14 @@
 //! back, a stop ends it where it lies.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::{Sessions, give_back, state_of};
-use crate::api::event::{EndReason, SessionState};
+use crate::api::event::{EndReason, EventType, SessionState, StateChanged};
 use crate::api::principal::Principal;
+use crate::api::selector::TypeSet;
 use crate::api::session::{SendParams, SendResult};
 use crate::session::admission::Admitted;
 use crate::session::error::SessionError;
@@ -18,8 +20,15 @@ use crate::session::machine::Origin;
 use crate::session::message::Message;
 use crate::session::plan::Plan;
 use crate::session::policy::check_prompt;
+use crate::session::reader::EventReader;
 use crate::session::recovery;
 use crate::store::{SessionPatch, SessionRow, StoreError};
+
+/// How much of a log one look at it brings.
+const PAGE_EVENTS: usize = 1_000;
+const PAGE_BYTES: usize = 1024 * 1024;
+/// How long the answer to a message waits for the record that names it. Behind it others of its connection wait.
+const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Sessions {
     /// Sends a message to a session and, if it is put away, brings it back.
@@ -30,6 +39,8 @@ impl Sessions {
         check_prompt(&params.prompt)?;
         let message = Message { id: params.message_id.unwrap_or_else(Uuid::new_v4), prompt: params.prompt };
         let (id, message_id) = (params.session_id, message.id);
+        // Only an id of the caller's own can have come before.
+        let repeatable = params.message_id.is_some();
         let told = |state, handle: Option<&Handle>| SendResult {
             message_id,
             state,
@@ -37,6 +48,10 @@ impl Sessions {
         };
         loop {
             let Some(handle) = self.live(id) else {
+                let row = self.row(caller, id).await?;
+                if repeatable && self.has_begun(&row, message_id).await? {
+                    return Ok(told(row.state, None));
+                }
                 match self.wake(caller, id, message.clone(), params.queue.unwrap_or(true)).await {
                     Ok(handle) => return Ok(told(handle.current().state, Some(&handle))),
                     // Somebody else has brought it back meanwhile.
@@ -47,14 +62,38 @@ impl Sessions {
             if !caller.may_see(&handle.row.owner) {
                 return Err(SessionError::Missing(id));
             }
+            // Its supervisor knows what it was sent itself, and not what another one was before.
+            if repeatable && handle.row.epoch > 1 && self.has_begun(&handle.row, message_id).await? {
+                return Ok(told(handle.current().state, Some(&handle)));
+            }
             self.check_spending(&handle.row.owner).await?;
             let command = Command::Send { message: message.clone(), steer: params.steer };
-            match handle.ask(command).await {
-                Ok(state) => return Ok(told(state, Some(&handle))),
-                Err(SessionError::LetGo) => self.until_let_go(&handle).await,
-                Err(error) => return Err(error),
+            match tokio::time::timeout(RECORDED_WITHIN, handle.ask(command)).await {
+                Ok(Ok(state)) => return Ok(told(state, Some(&handle))),
+                Ok(Err(SessionError::LetGo)) => self.until_let_go(&handle).await,
+                Ok(Err(error)) => return Err(error),
+                // The session has the message; only its record waits for a store that is away.
+                Err(_) => return Ok(told(handle.current().state, Some(&handle))),
             }
         }
+    }
+
+    /// Has that message's turn begun? The log tells.
+    async fn has_begun(&self, row: &SessionRow, message_id: Uuid) -> Result<bool, SessionError> {
+        let turns = TypeSet::default().with(EventType::State);
+        let mut reader = EventReader::new(row.id, Arc::clone(&self.store), None, 0, turns);
+        let mut frames = Vec::new();
+        while reader.may_have_more() && !reader.has_ended() {
+            frames.clear();
+            reader.read(PAGE_EVENTS, PAGE_BYTES, &mut frames).await?;
+            let names = |data: &[u8]| {
+                serde_json::from_slice::<StateChanged>(data).is_ok_and(|told| told.message_id == Some(message_id))
+            };
+            if frames.iter().any(|frame| names(&frame.data())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Waits until a session that is being put away is off this node.

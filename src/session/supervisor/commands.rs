@@ -22,7 +22,15 @@ impl Supervisor {
                 self.configure(life, model, permission_mode, reply);
                 return;
             }
-            Command::Send { message, steer } => self.send(life, message, steer).await,
+            Command::Send { message, steer } => match self.send(life, message, steer).await {
+                Ok(state) => {
+                    // Not before the record names the message: a gateway that dies then tells that its turn is lost.
+                    let open = SessionPatch { messages: Some(life.messages.open()), ..SessionPatch::default() };
+                    self.record.change_then(open, move || drop(reply.send(Ok(state))));
+                    return;
+                }
+                refused => refused,
+            },
             Command::Respond { answer, username } => self.respond(life, &answer, &username).await,
             Command::Input(input) => self.input(life, *input).await,
             Command::Hold => {

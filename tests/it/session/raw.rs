@@ -31,11 +31,11 @@ fn user(text: &str) -> Value {
     json!({"type": "user", "message": {"role": "user", "content": text}})
 }
 
-fn request(id: &str, request: Value) -> Value {
+fn request(id: &str, request: &Value) -> Value {
     json!({"type": "control_request", "request_id": id, "request": request})
 }
 
-fn answer(id: &Value, response: Value) -> Value {
+fn answer(id: &Value, response: &Value) -> Value {
     json!({"type": "control_response",
         "response": {"subtype": "success", "request_id": id, "response": response}})
 }
@@ -72,9 +72,9 @@ async fn a_raw_sessions_requests_reach_the_client_and_only_the_client_answers() 
     let question = asked(&mut client, session, "can_use_tool").await;
     assert_eq!(question["request"]["input"], json!({"command": "ls"}));
     let allow = json!({"behavior": "allow", "updatedInput": {"command": "ls -l"}});
-    input(&mut client, session, answer(&question["request_id"], allow)).await;
+    input(&mut client, session, answer(&question["request_id"], &allow)).await;
     let hook = asked(&mut client, session, "hook_callback").await;
-    input(&mut client, session, answer(&hook["request_id"], json!({"continue": true}))).await;
+    input(&mut client, session, answer(&hook["request_id"], &json!({"continue": true}))).await;
     client.until_state(session, "idle").await;
     let events = client.events(session);
     assert!(!events.iter().any(|event| event.kind.starts_with("permission.")), "the gateway has no part in it");
@@ -91,7 +91,7 @@ async fn the_first_answer_to_a_request_wins_and_one_that_was_taken_back_takes_no
     second.ok("session.attach", json!({"session_id": session})).await;
     let question = asked(&mut first, session, "can_use_tool").await;
     assert_eq!(asked(&mut second, session, "can_use_tool").await, question);
-    let deny = answer(&question["request_id"], json!({"behavior": "deny", "message": "better not"}));
+    let deny = answer(&question["request_id"], &json!({"behavior": "deny", "message": "better not"}));
     input(&mut second, session, deny.clone()).await;
     let late = refused(&mut first, session, deny).await;
     assert_eq!((&late["code"], &late["data"]["kind"]), (&json!(-32006), &json!("wrong_state")));
@@ -101,9 +101,9 @@ async fn the_first_answer_to_a_request_wins_and_one_that_was_taken_back_takes_no
     input(&mut first, session, user(r#"ask Bash {"command":"pwd"}"#)).await;
     let pwd = |event: &Event| event.data.get().contains("can_use_tool") && event.data.get().contains("pwd");
     let again = first.until_event(session, pwd).await.data();
-    input(&mut first, session, request("mine", json!({"subtype": "interrupt"}))).await;
+    input(&mut first, session, request("mine", &json!({"subtype": "interrupt"}))).await;
     first.until_event(session, |event| event.claude_type().as_deref() == Some("control_cancel_request/")).await;
-    let answer = answer(&again["request_id"], json!({"behavior": "allow"}));
+    let answer = answer(&again["request_id"], &json!({"behavior": "allow"}));
     assert_eq!(refused(&mut first, session, answer).await["code"], -32006);
     assert_eq!(answered(&mut first, session, "mine").await["subtype"], "success");
 }
@@ -115,11 +115,11 @@ async fn what_the_client_changes_carries_its_own_id_and_is_noted_like_any_change
     let session = start(&mut client, "say hello").await;
     client.until_state(session, "idle").await;
     // An id that would be the gateway's own but for its prefix.
-    input(&mut client, session, request("change-1", json!({"subtype": "set_model", "model": "haiku"}))).await;
+    input(&mut client, session, request("change-1", &json!({"subtype": "set_model", "model": "haiku"}))).await;
     client.ok("session.configure", json!({"session_id": session, "permission_mode": "plan"})).await;
     assert_eq!(answered(&mut client, session, "change-1").await["response"], json!({"model": "haiku"}));
     assert_eq!(answered(&mut client, session, "ccgw-change-1").await["response"], json!({"mode": "plan"}));
-    let mode = request("r 2", json!({"subtype": "set_permission_mode", "mode": "acceptEdits"}));
+    let mode = request("r 2", &json!({"subtype": "set_permission_mode", "mode": "acceptEdits"}));
     input(&mut client, session, mode).await;
     assert_eq!(answered(&mut client, session, "r 2").await["response"], json!({"mode": "acceptEdits"}));
     let record = client.ok("session.get", json!({"session_id": session})).await;
@@ -127,7 +127,7 @@ async fn what_the_client_changes_carries_its_own_id_and_is_noted_like_any_change
     client.ok("session.configure", json!({"session_id": session, "model": "opus"})).await;
     let record = client.ok("session.get", json!({"session_id": session})).await;
     assert_eq!(record["model"], "opus", "{record}");
-    let init = request("again", json!({"subtype": "initialize", "hooks": {}}));
+    let init = request("again", &json!({"subtype": "initialize", "hooks": {}}));
     input(&mut client, session, init).await;
     assert_eq!(answered(&mut client, session, "again").await["subtype"], "success");
     assert_eq!(client.ok("session.get", json!({"session_id": session})).await["state"], "idle");
@@ -163,10 +163,10 @@ async fn an_interrupt_of_the_clients_ends_the_turn_and_an_end_of_its_ends_the_se
     let mut client = gateway.client().await;
     let session = start(&mut client, "touch there; silent").await;
     until_file(&gateway, session, "there").await;
-    input(&mut client, session, request("stop it", json!({"subtype": "interrupt"}))).await;
+    input(&mut client, session, request("stop it", &json!({"subtype": "interrupt"}))).await;
     assert_eq!(answered(&mut client, session, "stop it").await["subtype"], "success");
     client.until_state(session, "idle").await;
-    input(&mut client, session, request("bye", json!({"subtype": "end_session"}))).await;
+    input(&mut client, session, request("bye", &json!({"subtype": "end_session"}))).await;
     let events = client.until_ended(session).await;
     assert_eq!(ended(&events)["reason"], "cancelled");
     let gone = refused(&mut client, session, user("say more")).await;
@@ -196,8 +196,8 @@ async fn what_is_no_line_for_an_agent_or_not_the_callers_to_ask_is_refused_and_n
     let session = start(&mut client, ASK).await;
     let question = asked(&mut client, session, "can_use_tool").await;
     let id = &question["request_id"];
-    let ask = |body: Value| request("r", body);
-    let update = |update: Value| answer(id, json!({"behavior": "allow", "updatedPermissions": [update]}));
+    let ask = |body: Value| request("r", &body);
+    let update = |update: Value| answer(id, &json!({"behavior": "allow", "updatedPermissions": [update]}));
     let rule = json!({"type": "addRules", "rules": [{"toolName": "Bash"}], "behavior": "allow",
         "destination": "userSettings"});
     let bypass = json!({"type": "setMode", "mode": "bypassPermissions", "destination": "session"});
@@ -219,22 +219,22 @@ async fn what_is_no_line_for_an_agent_or_not_the_callers_to_ask_is_refused_and_n
         (ask(json!({"subtype": "initialize", "agents": {"a": {"permissionMode": "bypassPermissions"}}})), -32001),
         (ask(json!({"subtype": "claude_authenticate"})), -32001),
         (ask(json!({"subtype": "apply_flag_settings", "settings": {}})), -32001),
-        (request("ccgw-change-1", json!({"subtype": "interrupt"})), -32602),
+        (request("ccgw-change-1", &json!({"subtype": "interrupt"})), -32602),
         (json!({"type": "control_response"}), -32602),
-        (answer(&json!("ccgw-initialize"), json!({})), -32006),
-        (answer(&json!("another"), json!({})), -32006),
+        (answer(&json!("ccgw-initialize"), &json!({})), -32006),
+        (answer(&json!("another"), &json!({})), -32006),
         (update(rule.clone()), -32001),
         (update(bypass), -32001),
         (update(json!({"type": "addDirectories", "directories": ["/etc"], "destination": "session"})), -32001),
         (update(json!({"type": "grant"})), -32602),
-        (answer(id, hook), -32001),
+        (answer(id, &hook), -32001),
     ] {
         assert_eq!(refused(&mut client, session, message.clone()).await["code"], code, "{message}");
     }
     let text = client.error("session.input", json!({"session_id": session, "message": "interrupt"})).await;
     assert_eq!(text["code"], -32602);
     // Nothing of it has reached the agent: it still asks, and is answered for the first time.
-    input(&mut client, session, answer(id, json!({"behavior": "allow"}))).await;
+    input(&mut client, session, answer(id, &json!({"behavior": "allow"}))).await;
     client.until_state(session, "idle").await;
     let printed = printed(&client.events(session));
     assert!(!printed.contains("updatedPermissions") && !printed.contains(r#""request_id":"r""#), "{printed}");
@@ -244,10 +244,10 @@ async fn what_is_no_line_for_an_agent_or_not_the_callers_to_ask_is_refused_and_n
 async fn only_a_raw_session_with_a_process_takes_raw_lines() {
     let gateway = Gateway::builder().setting("max_sessions", 1).start().await;
     let mut client = gateway.client().await;
-    let interrupt = || request("r", json!({"subtype": "interrupt"}));
+    let interrupt = || request("r", &json!({"subtype": "interrupt"}));
     let plain = client.start(json!({"prompt": ASK, "interactive": true})).await;
     let question = client.until_event(plain, |event| event.kind == "permission.requested").await.data();
-    for message in [interrupt(), user("say x"), answer(&question["request_id"], json!({"behavior": "allow"}))] {
+    for message in [interrupt(), user("say x"), answer(&question["request_id"], &json!({"behavior": "allow"}))] {
         let error = refused(&mut client, plain, message).await;
         assert_eq!(error["code"], -32006);
         assert!(error["message"].as_str().unwrap().contains("raw: true"), "{error}");

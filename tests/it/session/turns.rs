@@ -54,6 +54,23 @@ async fn a_message_that_is_sent_twice_is_one() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_sent_again_after_its_session_was_put_away_is_one_too() {
+    let gateway = Gateway::builder().setting("idle_process_seconds", 0.1).start().await;
+    let mut client = gateway.client().await;
+    let session = at_rest(&mut client).await;
+    let message = json!({"session_id": session, "prompt": "say once", "message_id": Uuid::new_v4()});
+    let told = client.ok("session.send", message.clone()).await;
+    let answer = until_answered(&mut client, session, &told).await;
+    client.until_event(session, |event| event.seq > answer.seq && event.data.get().contains("put_away")).await;
+    let again = client.ok("session.send", message.clone()).await;
+    assert_eq!((&again["message_id"], &again["state"]), (&message["message_id"], &json!("idle")));
+    let last = send(&mut client, session, "say last").await;
+    client.ok("session.send", message).await;
+    until_answered(&mut client, session, &last).await;
+    assert_eq!(results(&client.events(session)).len(), 3);
+}
+
+#[tokio::test]
 async fn a_message_that_steers_joins_the_running_turn() {
     let gateway = Gateway::builder().start().await;
     let mut client = gateway.client().await;
