@@ -31,7 +31,8 @@ doc: ## build the documents of the code
 fmt: ## format the code
 	cargo fmt --all
 
-soak: tools ## run all tests with the full counts of their rows (long)
+soak: ## run all tests with the full counts of their rows (long)
+	@scripts/tools.sh --tests
 	SOAK=1 cargo nextest run --all-features --locked --profile soak --no-fail-fast
 
 bench: ## run the benchmarks

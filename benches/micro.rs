@@ -82,6 +82,10 @@ fn claude(criterion: &mut Criterion) {
     group.bench_function("parse_line", |bencher| {
         bencher.iter(|| lines.iter().filter(|line| parse_line(black_box(line)).is_some()).count());
     });
+    let parsed: Vec<_> = lines.iter().filter_map(|line| parse_line(line)).collect();
+    group.bench_function("event_kind", |bencher| {
+        bencher.iter(|| parsed.iter().map(|line| u64::from(black_box(line).event_kind().code())).sum::<u64>());
+    });
     group.finish();
 }
 

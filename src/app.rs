@@ -108,9 +108,9 @@ impl App {
         let named = user.as_ref().map(|user| (user.name.as_str(), user.home.as_path()));
         let agent_env = child_environment(inherited, agent, named);
         let spawner = Spawner::start().map_err(AppError::Spawner)?;
-        let lost = recovery::recover(&store, &node, user.as_ref()).await?;
-        if lost > 0 {
-            tracing::warn!(lost, "sessions of the gateway's last run were ended as lost");
+        let recovered = recovery::recover(&store, &node, user.as_ref()).await?;
+        if recovered.lost > 0 {
+            tracing::warn!(lost = recovered.lost, "sessions of the gateway's last run were ended as lost");
         }
         warn_of_shared_uid(&settings);
         let session_settings = Arc::new(settings.sessions.clone());
@@ -127,6 +127,11 @@ impl App {
         admission.keep_leases(stop.clone());
         let sessions =
             Sessions::new(&node, Arc::clone(&store), policy, admission, Arc::clone(&launcher), session_settings);
+        sessions.resume_lost(recovered.to_resume).await;
+        sessions.make_room(stop.clone());
+        let retention = &settings.retention;
+        let keep = Some(retention.keep_ended_seconds.duration()).filter(|keep| !keep.is_zero());
+        sessions.end_forgotten(keep, retention.retention_interval_seconds.duration(), stop.clone());
 
         let started = Instant::now();
         let authenticator =
@@ -197,26 +202,32 @@ impl App {
         self.shut_down(signals.second()).await;
     }
 
-    /// Takes no new work, lets running sessions finish within the grace (or until `hurry`), ends the rest,
-    /// says goodbye and closes the store.
+    /// Takes no new work, lets running sessions finish within the grace, ends the rest, says goodbye and closes the
+    /// store. With `hurry` everything that still runs is killed, whatever is under way.
     pub async fn shut_down(self, hurry: impl Future<Output = ()>) {
         let grace = self.settings.sessions.drain_grace_seconds.duration();
         let deadline = rfc3339_ms(now_ms() + u64::try_from(grace.as_millis()).unwrap_or(u64::MAX / 2));
         tracing::info!(deadline, "draining: nothing new is started");
-        self.sessions.begin_drain();
         self.connections.tell_all(&notification("server.draining", &Draining { deadline }));
-        let goodbye = tokio::select! {
-            () = self.sessions.all_ended() => Close::Restart,
-            () = tokio::time::sleep(grace) => {
+        let sessions = Arc::clone(&self.sessions);
+        let ended = async {
+            let finished = async {
+                sessions.begin_drain().await;
+                sessions.all_ended().await;
+            };
+            if tokio::time::timeout(grace, finished).await.is_err() {
                 tracing::warn!("the grace is over: running sessions are ended");
-                Close::Restart
+                sessions.end_all().await;
             }
+        };
+        let goodbye = tokio::select! {
+            () = ended => Close::Restart,
             () = hurry => {
-                tracing::warn!("second signal: running sessions are ended at once");
+                tracing::warn!("second signal: running sessions are killed");
+                self.sessions.kill_all().await;
                 Close::GoingAway
             }
         };
-        self.sessions.end_all().await;
         self.connections.close_all(goodbye);
         self.stop.cancel();
         self.ws_tracker.close();

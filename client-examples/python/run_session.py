@@ -33,7 +33,14 @@ MAX_MESSAGE_BYTES = 128 * 1024 * 1024
 
 
 class GatewayError(Exception):
-    """What the gateway refused, in its own words."""
+    """What the gateway refused, in its own words.
+
+    ``code`` is the error's code, or the HTTP status of a refusal before that.
+    """
+
+    def __init__(self, text: str, code: int | None = None) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def log_in(url: str, username: str, password: str) -> str:
@@ -46,7 +53,7 @@ def log_in(url: str, username: str, password: str) -> str:
         with urllib.request.urlopen(request, timeout=30) as response:
             answer: Json = json.load(response)
     except urllib.error.HTTPError as error:
-        raise GatewayError(refusal(error.code, error.read())) from error
+        raise GatewayError(refusal(error.code, error.read()), error.code) from error
     except urllib.error.URLError as error:
         raise GatewayError(f"no gateway at {url}: {error.reason}") from error
     return str(answer["access_token"])
@@ -80,7 +87,9 @@ class Connection:
                 compression=None,
             )
         except InvalidStatus as error:
-            raise GatewayError(refusal(error.response.status_code, error.response.body)) from error
+            response = error.response
+            text = refusal(response.status_code, response.body)
+            raise GatewayError(text, response.status_code) from error
         connection = cls(socket)
         first = await connection._receive()
         if first.get("method") != "connected":
@@ -99,9 +108,11 @@ class Connection:
             frame = await self._receive()
             if "method" in frame:
                 self._early.append(frame)
+            elif frame.get("id") not in (self._last_id, None):
+                continue  # the answer to a call that was given up
             elif error := frame.get("error"):
-                raise GatewayError(f"{method}: {error['message']} ({error['code']})")
-            elif frame.get("id") == self._last_id:
+                raise GatewayError(f"{method}: {error['message']} ({error['code']})", error["code"])
+            else:
                 result: Json = frame["result"]
                 return result
 

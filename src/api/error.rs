@@ -29,7 +29,8 @@ pub enum ErrorKind {
     NotAllowed,
     /// No such session, or not the caller's.
     NoSuchSession,
-    /// Every slot is taken (and the queue is full, where one was asked for).
+    /// There is no slot for the session: all are taken, or the caller has as many as one may have (and the
+    /// queue is full, where one was asked for).
     SessionLimit,
     /// Claude's account is at its usage limit.
     UsageLimit,

@@ -12,7 +12,7 @@ use uuid::Uuid;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[repr(u8)]
 pub enum EventType {
-    /// The session waits for a slot: `{position}`.
+    /// The session waits for a slot: [`Queued`].
     #[serde(rename = "session.queued")]
     Queued = 0,
     /// The agent runs and has answered `initialize`: [`Started`].
@@ -27,16 +27,16 @@ pub enum EventType {
     /// A line that is not JSON, or a line of stderr: [`Output`].
     #[serde(rename = "output")]
     Output = 4,
-    /// Claude asks whether it may use a tool.
+    /// Claude asks whether it may use a tool: [`PermissionRequested`].
     #[serde(rename = "permission.requested")]
     PermissionRequested = 5,
-    /// That question has its answer.
+    /// That question needs no answer any more: [`PermissionResolved`].
     #[serde(rename = "permission.resolved")]
     PermissionResolved = 6,
     /// The agent has been silent for long: [`Stalled`].
     #[serde(rename = "session.stalled")]
     Stalled = 7,
-    /// A message's turn was interrupted by the loss of its node: `{message_id}`.
+    /// A message will not get its answer: [`TurnLost`].
     #[serde(rename = "turn.lost")]
     TurnLost = 8,
     /// The session's one last event: [`Ended`].
@@ -289,14 +289,117 @@ pub struct Started {
     pub workspace: String,
 }
 
+/// `data` of `session.queued`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Queued {
+    /// The place in the line, from 1.
+    pub position: u64,
+}
+
 /// `data` of `session.state`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StateChanged {
     /// The new state.
     pub state: SessionState,
-    /// Why, where it is not plain (`node_lost`).
+    /// Why, where it is not plain: `put_away` (its process was ended; a message brings it back), `message` (one
+    /// does), `node_lost` (the gateway that ran it died).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
+    /// With `running`: the message whose turn begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<Uuid>,
+}
+
+/// `data` of `permission.requested`: Claude asks whether it may use a tool. Answer with `session.respond`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PermissionRequested {
+    /// To be named in the answer.
+    pub request_id: String,
+    /// The tool.
+    pub tool_name: String,
+    /// What it would be given.
+    pub input: Value,
+    /// The call in Claude's stream that waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_use_id: Option<String>,
+    /// The tool's name for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// A headline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// What the call is for, in Claude's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The path that makes it ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_path: Option<String>,
+    /// Why it asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision_reason: Option<Value>,
+    /// Rules that would spare the next question; can be given back as `updated_permissions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestions: Option<Value>,
+    /// The sub-agent that asks, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Only a person can answer it (`AskUserQuestion`, `ExitPlanMode`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requires_user_interaction: bool,
+    /// When it counts as denied unless it is answered, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+}
+
+/// Who or what settled a permission question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ResolvedBy {
+    /// A caller answered.
+    Caller,
+    /// Nobody answered in time: it was denied.
+    Timeout,
+    /// Claude took the question back, or its turn ended.
+    Agent,
+}
+
+/// `data` of `permission.resolved`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PermissionResolved {
+    /// Which question.
+    pub request_id: String,
+    /// The answer; absent if there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behavior: Option<super::session::Behavior>,
+    /// Who or what settled it.
+    pub by: ResolvedBy,
+    /// The account that answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// What Claude was told with a denial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// Why a message will not get its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TurnLostCause {
+    /// The gateway that ran the session died. The message is not sent again unasked.
+    NodeLost,
+    /// There was no slot for the session in time.
+    NoSlot,
+    /// The gateway was shut down.
+    Drained,
+}
+
+/// `data` of `turn.lost`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TurnLost {
+    /// Which message.
+    pub message_id: Uuid,
+    /// Why.
+    pub cause: TurnLostCause,
 }
 
 /// Which of the agent's two outputs.
@@ -348,7 +451,8 @@ pub struct Ended {
     /// The signal that ended the agent, where one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// Is this end a failure? (Claude's own `is_error` where there is a result.)
+    /// Is this end a failure? Claude's own `is_error` where the session ends with a result; not where a session at
+    /// rest is stopped.
     pub is_error: bool,
     /// More about a failure, for a person.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -372,6 +476,9 @@ pub struct Ended {
     pub duration_ms: u64,
     /// Can the conversation be continued with `session.start {resume}`?
     pub resumable: bool,
+    /// With `rate_limited`: when the account's limit is lifted, RFC 3339, where Claude says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<String>,
     /// `true`: the result was there, but the agent had to be ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forced_exit: bool,

@@ -99,8 +99,20 @@ methods! {
     SessionList = "session.list", Some(Scope::Watch), Concurrent, session::ListParams => session::ListResult;
     /// A page of a session's log.
     SessionEvents = "session.events", Some(Scope::Watch), Concurrent, session::EventsParams => session::EventsResult;
+    /// Sends the next message to an interactive session; brings its process back if it was put away.
+    SessionSend = "session.send", Some(Scope::Run), Ordered, session::SendParams => session::SendResult;
+    /// Answers a permission question; the first answer wins.
+    SessionRespond = "session.respond", Some(Scope::Control), Ordered, session::RespondParams => session::StateResult;
+    /// Changes a session's model or permission mode.
+    SessionConfigure = "session.configure", Some(Scope::Control), Ordered, session::ConfigureParams => session::StateResult;
+    /// Writes one raw stream-json message to the agent of a session started with `raw: true`.
+    SessionInput = "session.input", Some(Scope::Raw), Ordered, session::InputParams => session::InputResult;
     /// Interrupts the running turn.
     SessionInterrupt = "session.interrupt", Some(Scope::Control), Ordered, session::SessionParams => session::StateResult;
+    /// Stops a session's processes for now.
+    SessionPause = "session.pause", Some(Scope::Control), Ordered, session::SessionParams => session::StateResult;
+    /// Lets the processes of a paused session go on.
+    SessionUnpause = "session.unpause", Some(Scope::Control), Ordered, session::SessionParams => session::StateResult;
     /// Ends a session and everything it started.
     SessionStop = "session.stop", Some(Scope::Control), Ordered, session::SessionParams => session::StateResult;
     /// Versions, limits and counts.

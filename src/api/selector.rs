@@ -16,18 +16,18 @@ const LINE_PREFIX: &str = "claude:";
 
 /// The types of Claude's lines that can be chosen by name, in the order of their codes; a newer one goes to the end.
 /// All others are `other`.
-const LINE_TYPES: [&str; 11] = [
-    "assistant",
-    "user",
-    "system",
-    "result",
-    "stream_event",
-    "rate_limit_event",
-    "control_request",
-    "control_response",
-    "control_cancel_request",
-    "command_lifecycle",
-    "keep_alive",
+const LINE_TYPES: [(&str, EventKind); 11] = [
+    ("assistant", EventKind::ASSISTANT),
+    ("user", EventKind::USER),
+    ("system", EventKind::SYSTEM),
+    ("result", EventKind::RESULT),
+    ("stream_event", EventKind::STREAM_EVENT),
+    ("rate_limit_event", EventKind::RATE_LIMIT_EVENT),
+    ("control_request", EventKind::CONTROL_REQUEST),
+    ("control_response", EventKind::CONTROL_RESPONSE),
+    ("control_cancel_request", EventKind::CONTROL_CANCEL_REQUEST),
+    ("command_lifecycle", EventKind::COMMAND_LIFECYCLE),
+    ("keep_alive", EventKind::KEEP_ALIVE),
 ];
 const OTHER_LINES: &str = "other";
 
@@ -36,11 +36,35 @@ const OTHER_LINES: &str = "other";
 pub struct EventKind(u8);
 
 impl EventKind {
+    /// Claude's `assistant` lines.
+    pub const ASSISTANT: Self = Self(FIRST_LINE_CODE);
+    /// Claude's `user` lines.
+    pub const USER: Self = Self(FIRST_LINE_CODE + 1);
+    /// Claude's `system` lines.
+    pub const SYSTEM: Self = Self(FIRST_LINE_CODE + 2);
+    /// Claude's `result` lines.
+    pub const RESULT: Self = Self(FIRST_LINE_CODE + 3);
+    /// Claude's `stream_event` lines.
+    pub const STREAM_EVENT: Self = Self(FIRST_LINE_CODE + 4);
+    /// Claude's `rate_limit_event` lines.
+    pub const RATE_LIMIT_EVENT: Self = Self(FIRST_LINE_CODE + 5);
+    /// Claude's `control_request` lines.
+    pub const CONTROL_REQUEST: Self = Self(FIRST_LINE_CODE + 6);
+    /// Claude's `control_response` lines.
+    pub const CONTROL_RESPONSE: Self = Self(FIRST_LINE_CODE + 7);
+    /// Claude's `control_cancel_request` lines.
+    pub const CONTROL_CANCEL_REQUEST: Self = Self(FIRST_LINE_CODE + 8);
+    /// Claude's `command_lifecycle` lines.
+    pub const COMMAND_LIFECYCLE: Self = Self(FIRST_LINE_CODE + 9);
+    /// Claude's `keep_alive` lines.
+    pub const KEEP_ALIVE: Self = Self(FIRST_LINE_CODE + 10);
+    /// Claude's lines of any other type.
+    pub const OTHER_LINE: Self = Self(EventType::Claude.code());
+
     /// A line of Claude's whose `type` is that word.
     #[must_use]
     pub fn line(word: &str) -> Self {
-        let at = LINE_TYPES.iter().position(|known| *known == word).and_then(|at| u8::try_from(at).ok());
-        at.map_or(EventType::Claude.into(), |at| Self(FIRST_LINE_CODE + at))
+        LINE_TYPES.iter().find(|(known, _)| *known == word).map_or(Self::OTHER_LINE, |(_, kind)| *kind)
     }
 
     /// The kind with that code; one of a newer version is a kind too.
@@ -127,8 +151,8 @@ impl EventSelector {
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         match word.strip_prefix(LINE_PREFIX) {
-            Some(OTHER_LINES) => Some(Self::Line(EventType::Claude.into())),
-            Some(line) => LINE_TYPES.contains(&line).then(|| Self::Line(EventKind::line(line))),
+            Some(OTHER_LINES) => Some(Self::Line(EventKind::OTHER_LINE)),
+            Some(line) => LINE_TYPES.iter().find(|(known, _)| *known == line).map(|(_, kind)| Self::Line(*kind)),
             None => EventType::ALL.into_iter().find(|known| known.as_str() == word).map(Self::Type),
         }
     }
@@ -139,23 +163,23 @@ impl EventSelector {
         match self {
             Self::Type(event_type) => Cow::Borrowed(event_type.as_str()),
             Self::Line(kind) => {
-                let named = kind.code().checked_sub(FIRST_LINE_CODE).and_then(|at| LINE_TYPES.get(usize::from(at)));
-                Cow::Owned(format!("{LINE_PREFIX}{}", named.unwrap_or(&OTHER_LINES)))
+                let named = LINE_TYPES.iter().find(|(_, known)| *known == kind).map_or(OTHER_LINES, |(word, _)| word);
+                Cow::Owned(format!("{LINE_PREFIX}{named}"))
             }
         }
     }
 
     /// Every selector, for documents and tests.
     pub fn all() -> impl Iterator<Item = Self> {
-        let lines = LINE_TYPES.iter().map(|line| EventKind::line(line)).chain([EventType::Claude.into()]);
+        let lines = LINE_TYPES.into_iter().map(|(_, kind)| kind).chain([EventKind::OTHER_LINE]);
         EventType::ALL.into_iter().map(Self::Type).chain(lines.map(Self::Line))
     }
 
     fn set(self) -> TypeSet {
         match self {
-            Self::Type(EventType::Claude) => LINE_TYPES
-                .iter()
-                .fold(TypeSet::default().with(EventType::Claude), |set, line| set.with(EventKind::line(line))),
+            Self::Type(EventType::Claude) => {
+                LINE_TYPES.iter().fold(TypeSet::default().with(EventType::Claude), |set, (_, kind)| set.with(*kind))
+            }
             Self::Type(event_type) => TypeSet::default().with(event_type),
             Self::Line(kind) => TypeSet::default().with(kind),
         }
@@ -258,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_codes_in_the_store_stay_as_they_are() {
-        let codes: Vec<_> = LINE_TYPES.iter().map(|line| EventKind::line(line).code()).collect();
+        let codes: Vec<_> = LINE_TYPES.iter().map(|(line, _)| EventKind::line(line).code()).collect();
         assert_eq!(codes, (16..27).collect::<Vec<u8>>());
         assert!(codes.iter().all(|code| EventKind::from_code(*code).event_type() == Some(EventType::Claude)));
         assert_eq!(EventKind::line("x").code(), 3);

@@ -46,6 +46,8 @@ pub struct ServerInfo {
     pub active_sessions: u64,
     /// Slots there are.
     pub max_sessions: u32,
+    /// Sessions of this node that wait for a slot.
+    pub queued_sessions: u64,
     /// Open connections of this node.
     pub connections: u64,
     /// Shutting down?

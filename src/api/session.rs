@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::event::{Ended, Event, SessionState};
-use super::selector::EventSelector;
+use super::selector::{EventFilter, EventSelector};
 
 /// A prompt: plain text, or Claude's content blocks (text, image …).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -171,6 +171,113 @@ pub struct StartResult {
     /// Its place in the queue, while it waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_position: Option<u64>,
+    /// The id of its first message, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<Uuid>,
+}
+
+/// Parameters of `session.send`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendParams {
+    /// Which session.
+    pub session_id: Uuid,
+    /// The message.
+    pub prompt: Prompt,
+    /// Its id; the same id twice is one message. Default: a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<Uuid>,
+    /// Let it join the running turn instead of waiting for the turn's result. It then has no result of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub steer: bool,
+    /// Wait for a slot, if the session has none and all are taken, instead of failing. Default `true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<bool>,
+}
+
+/// Result of `session.send`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SendResult {
+    /// The message's id. The events of its turn name it.
+    pub message_id: Uuid,
+    /// Where the session is now.
+    pub state: SessionState,
+    /// Its place in the queue, while it waits for a slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<u64>,
+}
+
+/// Parameters of `session.input`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InputParams {
+    /// Which session; it was started with `raw: true`.
+    pub session_id: Uuid,
+    /// One stream-json object for the agent: of type `user`, `control_request` or `control_response`. The ids of
+    /// control requests must not begin with `ccgw-`. What it asks is judged like the typed method of the same
+    /// meaning; control requests that reach beyond the session are refused.
+    pub message: serde_json::Map<String, Value>,
+}
+
+/// Result of `session.input`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct InputResult {
+    /// Where the session is now.
+    pub state: SessionState,
+    /// The message's id, where it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<Uuid>,
+}
+
+/// The answer to a permission question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Behavior {
+    /// Claude may use the tool.
+    Allow,
+    /// It may not.
+    Deny,
+}
+
+/// Parameters of `session.respond`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RespondParams {
+    /// Which session.
+    pub session_id: Uuid,
+    /// Which question: `request_id` of `permission.requested`.
+    pub request_id: String,
+    /// The answer.
+    pub behavior: Behavior,
+    /// With `allow`: what the tool is given instead of what Claude asked for. The answers to `AskUserQuestion` go
+    /// here, as the question's input with `answers` added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_input: Option<serde_json::Map<String, Value>>,
+    /// With `allow`: rules that spare the next question, such as those of `suggestions`. None that reach beyond the
+    /// session's workspace. Where Claude does not read the workspace's own settings, and with the destination
+    /// `session`, they hold for its process: a session that was put away asks again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_permissions: Option<Vec<Value>>,
+    /// With `deny`: what Claude is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// With `deny`: also end the turn.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupt: bool,
+}
+
+/// Parameters of `session.configure`: what is left out stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConfigureParams {
+    /// Which session.
+    pub session_id: Uuid,
+    /// Model alias or name, from the next request on; `default` for Claude's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Claude's permission mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub permission_mode: Option<PermissionMode>,
 }
 
 /// Parameters that only name a session.
@@ -203,6 +310,20 @@ pub struct AttachParams {
     /// Of those, not these; `["claude:stream_event"]` leaves the deltas out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without: Option<Vec<EventSelector>>,
+}
+
+impl AttachParams {
+    /// The events of `session_id` after `after_seq` that `filter` lets through.
+    #[must_use]
+    pub fn new(session_id: Uuid, after_seq: u64, filter: EventFilter) -> Self {
+        Self { session_id, after_seq, types: filter.types, without: filter.without }
+    }
+
+    /// Which events are wanted.
+    #[must_use]
+    pub fn filter(&self) -> EventFilter {
+        EventFilter { types: self.types.clone(), without: self.without.clone() }
+    }
 }
 
 /// Result of `session.attach`.
@@ -269,6 +390,9 @@ pub struct Session {
     pub resumed_from: Option<Uuid>,
     /// The number of its newest event; 0 before the first.
     pub last_seq: u64,
+    /// What Claude said last that its conversation has cost, in US dollars; absent before the first turn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_cost_usd: Option<f64>,
     /// Its end, once it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<Ended>,

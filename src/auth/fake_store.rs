@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::api::Role;
 use crate::api::selector::TypeSet;
 use crate::store::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow,
-    SlotOutcome, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
+    SessionRow, SlotOutcome, Spend, Store, StoreError,
 };
 
 /// Accounts by name. After [`Store::close`] it is away.
@@ -68,6 +68,9 @@ impl Store for FakeStore {
     async fn unfinished_sessions(&self, _node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
         Err(StoreError::Missing)
     }
+    async fn put_away_sessions(&self, _query: PutAwayQuery) -> Result<Vec<SessionRow>, StoreError> {
+        Err(StoreError::Missing)
+    }
     async fn append(&self, _id: Uuid, _epoch: u64, _batch: Batch) -> Result<(), StoreError> {
         Err(StoreError::Missing)
     }
@@ -114,6 +117,15 @@ impl Store for FakeStore {
         Err(StoreError::Missing)
     }
     async fn slots_taken(&self) -> Result<u64, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn add_spend(&self, _spend: Spend) -> Result<(), StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn spent_since(&self, _owner: &str, _since_ms: u64) -> Result<u64, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn forget_spend(&self, _before_ms: u64) -> Result<(), StoreError> {
         Err(StoreError::Missing)
     }
     async fn create_account(&self, account: Account) -> Result<(), StoreError> {

@@ -1,13 +1,30 @@
 //! Raw lines that a client wants to write to Claude's stdin (`session.input`).
 //!
 //! Only three types pass, and only in shapes that do not make Claude exit. What a line asks is told in typed form,
-//! so that the session treats it like the typed method of the same meaning; everything else is passed on.
+//! so that the session treats it like the typed method of the same meaning. Of the other control requests those are
+//! passed on that reach no further than a session's own conversation.
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::control::line;
 use crate::api::session::{PermissionMode, Prompt};
+
+/// Control requests that are passed on as they are. Claude knows many more: some change its login or settings that
+/// all sessions share, some leave the workspace. Whatever a version adds is shut out until somebody has looked at it.
+const PASSED_ON: [&str; 11] = [
+    "get_context_usage",
+    "get_usage",
+    "initialize",
+    "mcp_message",
+    "mcp_reconnect",
+    "mcp_set_servers",
+    "mcp_status",
+    "mcp_toggle",
+    "rewind_files",
+    "set_max_thinking_tokens",
+    "stop_task",
+];
 
 /// What a raw line asks.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,8 +64,8 @@ pub enum ClientInput {
     ControlRequest {
         /// The client's id for the answer.
         request_id: String,
-        /// What it asks.
-        subtype: String,
+        /// The permission modes that it sets, to be judged by the policy.
+        modes: Vec<PermissionMode>,
         /// The line for stdin.
         line: Vec<u8>,
     },
@@ -56,6 +73,8 @@ pub enum ClientInput {
     ControlResponse {
         /// Claude's id of the request.
         request_id: String,
+        /// The changes of permissions that it brings, to be judged by the policy.
+        updates: Vec<Value>,
         /// The line for stdin.
         line: Vec<u8>,
     },
@@ -75,6 +94,10 @@ pub enum InputError {
         "message asks for a permission mode that is not one of default, acceptEdits, plan, dontAsk, bypassPermissions"
     )]
     PermissionMode,
+    /// A control request that reaches beyond the session, or one that this version does not know.
+    #[error("message asks for something that is not passed on; possible are interrupt, end_session, set_model, \
+             set_permission_mode, {}", PASSED_ON.join(", "))]
+    NotPassedOn,
     /// The message's id is not a UUID.
     #[error("message has a uuid that is not a UUID")]
     Uuid,
@@ -106,6 +129,7 @@ pub fn parse_input(message: &Value) -> Result<ClientInput, InputError> {
             let response = object.get("response").and_then(Value::as_object).ok_or(InputError::Missing("response"))?;
             Ok(ClientInput::ControlResponse {
                 request_id: text(response, "request_id").ok_or(InputError::Missing("response.request_id"))?,
+                updates: updates(response)?,
                 line: line(message),
             })
         }
@@ -151,8 +175,32 @@ fn control_request(message: &Value, object: &Map<String, Value>) -> Result<Clien
                 mode: permission_mode(&word).ok_or(InputError::PermissionMode)?,
             }
         }
-        _ => ClientInput::ControlRequest { request_id, subtype, line: line(message) },
+        subtype if PASSED_ON.contains(&subtype) => {
+            ClientInput::ControlRequest { request_id, modes: modes_of_agents(request)?, line: line(message) }
+        }
+        _ => return Err(InputError::NotPassedOn),
     })
+}
+
+/// The permission modes of the subagents that an `initialize` defines.
+fn modes_of_agents(request: &Map<String, Value>) -> Result<Vec<PermissionMode>, InputError> {
+    let agents = request.get("agents").and_then(Value::as_object).into_iter().flat_map(Map::values);
+    let modes = agents.filter_map(|agent| agent.get("permissionMode")).filter(|mode| !mode.is_null());
+    modes.map(|mode| mode.as_str().and_then(permission_mode).ok_or(InputError::PermissionMode)).collect()
+}
+
+/// The changes of permissions that an answer brings: to a question of Claude's, or from a hook that decides one.
+fn updates(response: &Map<String, Value>) -> Result<Vec<Value>, InputError> {
+    let Some(answer) = response.get("response") else { return Ok(Vec::new()) };
+    let mut updates = Vec::new();
+    for holder in [Some(answer), answer.pointer("/hookSpecificOutput/decision")] {
+        match holder.and_then(|holder| holder.get("updatedPermissions")) {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(more)) => updates.extend_from_slice(more),
+            Some(_) => return Err(InputError::Missing("updatedPermissions")),
+        }
+    }
+    Ok(updates)
 }
 
 fn text(object: &Map<String, Value>, name: &str) -> Option<String> {
@@ -201,15 +249,47 @@ mod tests {
     fn other_control_lines_are_passed_on_as_one_line() {
         let message =
             json!({"type": "control_request", "request_id": "r", "request": {"subtype": "mcp_status", "a": "\n"}});
-        let Ok(ClientInput::ControlRequest { line, subtype, .. }) = parse_input(&message) else { panic!() };
-        assert_eq!(subtype, "mcp_status");
+        let Ok(ClientInput::ControlRequest { line, modes, .. }) = parse_input(&message) else { panic!() };
+        assert_eq!(modes, []);
         assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);
         assert_eq!(serde_json::from_slice::<Value>(&line).unwrap(), message);
 
         let message = json!({"type": "control_response", "response": {"subtype": "success", "request_id": "q"}});
-        let Ok(ClientInput::ControlResponse { request_id, line }) = parse_input(&message) else { panic!() };
-        assert_eq!(request_id, "q");
+        let Ok(ClientInput::ControlResponse { request_id, updates, line }) = parse_input(&message) else { panic!() };
+        assert_eq!((request_id.as_str(), updates), ("q", vec![]));
         assert_eq!(serde_json::from_slice::<Value>(&line).unwrap(), message);
+    }
+
+    #[test]
+    fn what_reaches_beyond_the_session_is_not_passed_on() {
+        for subtype in
+            ["claude_authenticate", "apply_flag_settings", "update_settings", "set_cwd", "add_directory", "x"]
+        {
+            let message = json!({"type": "control_request", "request_id": "r", "request": {"subtype": subtype}});
+            assert_eq!(parse_input(&message), Err(InputError::NotPassedOn), "{subtype}");
+        }
+    }
+
+    #[test]
+    fn what_the_policy_must_judge_is_found_where_it_hides() {
+        let agents = |mode: Value| {
+            let request = json!({"subtype": "initialize", "agents": {"a": {}, "b": {"permissionMode": mode}}});
+            parse_input(&json!({"type": "control_request", "request_id": "r", "request": request}))
+        };
+        let Ok(ClientInput::ControlRequest { modes, .. }) = agents(json!("bypassPermissions")) else { panic!() };
+        assert_eq!(modes, [PermissionMode::BypassPermissions]);
+        assert_eq!(agents(json!("auto")), Err(InputError::PermissionMode));
+
+        let answer = |response: Value| {
+            let response = json!({"subtype": "success", "request_id": "q", "response": response});
+            parse_input(&json!({"type": "control_response", "response": response}))
+        };
+        let hook = json!({"hookSpecificOutput": {"decision": {"behavior": "allow", "updatedPermissions": [1]}}});
+        for response in [hook, json!({"behavior": "allow", "updatedPermissions": [1]})] {
+            let Ok(ClientInput::ControlResponse { updates, .. }) = answer(response) else { panic!() };
+            assert_eq!(updates, [json!(1)]);
+        }
+        assert!(answer(json!({"updatedPermissions": {"type": "addRules"}})).is_err());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::members::{members, owned, read, string};
 use super::result::ResultLine;
+use crate::api::selector::EventKind;
 
 /// How deeply a line may be nested. Ours, so that every reader can parse the frame that carries the line: several
 /// JSON parsers stop at 128.
@@ -73,6 +74,16 @@ pub enum ClaudeLine {
     SessionState {
         /// The word.
         state: String,
+    },
+    /// The permission mode has changed: by a request, by an answer to a question, or at the end of planning.
+    ModeChanged {
+        /// Claude's word for it.
+        mode: String,
+    },
+    /// What Claude works on in the background has changed.
+    BackgroundTasks {
+        /// How many tasks there are now.
+        count: u32,
     },
     /// What became of a message that carried an id.
     Lifecycle {
@@ -139,10 +150,25 @@ pub enum LifecycleState {
 }
 
 impl ClaudeLine {
-    /// The line's `type` alone.
+    /// What the line is to a reader who chooses.
     #[must_use]
-    pub fn type_word(&self) -> &str {
-        self.kind_word().split('/').next().unwrap_or_default()
+    pub fn event_kind(&self) -> EventKind {
+        match self {
+            Self::Init { .. }
+            | Self::ApiRetry { .. }
+            | Self::SessionState { .. }
+            | Self::ModeChanged { .. }
+            | Self::BackgroundTasks { .. } => EventKind::SYSTEM,
+            Self::Result(_) => EventKind::RESULT,
+            Self::ControlRequest { .. } => EventKind::CONTROL_REQUEST,
+            Self::ControlResponse { .. } => EventKind::CONTROL_RESPONSE,
+            Self::ControlCancel { .. } => EventKind::CONTROL_CANCEL_REQUEST,
+            Self::RateLimit(_) => EventKind::RATE_LIMIT_EVENT,
+            Self::Lifecycle { .. } => EventKind::COMMAND_LIFECYCLE,
+            Self::ConversationReset { .. } => EventKind::OTHER_LINE,
+            Self::Assistant { .. } => EventKind::ASSISTANT,
+            Self::Other { kind } => EventKind::line(kind.split('/').next().unwrap_or_default()),
+        }
     }
 
     /// The line's type as one word, `system/…` with its subtype.
@@ -157,6 +183,8 @@ impl ClaudeLine {
             Self::RateLimit(_) => "rate_limit_event",
             Self::ApiRetry { .. } => "system/api_retry",
             Self::SessionState { .. } => "system/session_state_changed",
+            Self::ModeChanged { .. } => "system/status",
+            Self::BackgroundTasks { .. } => "system/background_tasks_changed",
             Self::Lifecycle { .. } => "command_lifecycle",
             Self::ConversationReset { .. } => "conversation_reset",
             Self::Assistant { .. } => "assistant",
@@ -188,6 +216,8 @@ pub fn parse_line(bytes: &[u8]) -> Option<ClaudeLine> {
         ("system", Some("init")) => init(text),
         ("system", Some("api_retry")) => api_retry(text),
         ("system", Some("session_state_changed")) => session_state(text),
+        ("system", Some("status")) => mode_changed(text),
+        ("system", Some("background_tasks_changed")) => background_tasks(text),
         ("control_request", _) => control_request(text),
         ("control_response", _) => control_response(text),
         ("control_cancel_request", _) => control_cancel(text),
@@ -267,6 +297,18 @@ fn api_retry(text: &str) -> Option<ClaudeLine> {
 fn session_state(text: &str) -> Option<ClaudeLine> {
     let [state] = members(text, &["state"])?;
     Some(ClaudeLine::SessionState { state: owned(state)? })
+}
+
+/// Most status lines tell of something else.
+fn mode_changed(text: &str) -> Option<ClaudeLine> {
+    let [mode] = members(text, &["permissionMode"])?;
+    Some(ClaudeLine::ModeChanged { mode: owned(mode)? })
+}
+
+fn background_tasks(text: &str) -> Option<ClaudeLine> {
+    let [tasks] = members(text, &["tasks"])?;
+    let tasks: Vec<serde::de::IgnoredAny> = read(tasks)?;
+    Some(ClaudeLine::BackgroundTasks { count: u32::try_from(tasks.len()).unwrap_or(u32::MAX) })
 }
 
 fn control_request(text: &str) -> Option<ClaudeLine> {

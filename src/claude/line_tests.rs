@@ -186,6 +186,17 @@ fn a_sub_agents_lines_are_told_apart() {
 }
 
 #[test]
+fn only_a_status_with_a_permission_mode_tells_of_a_change() {
+    let line =
+        |fields: &str| parse_line(format!(r#"{{"type":"system","subtype":"status",{fields}}}"#).as_bytes()).unwrap();
+    let changed = line(r#""status":null,"permissionMode":"default""#);
+    assert!(matches!(&changed, ClaudeLine::ModeChanged { mode } if mode == "default"), "{changed:?}");
+    let requesting = line(r#""status":"requesting""#);
+    assert!(matches!(requesting, ClaudeLine::Other { .. }), "{requesting:?}");
+    assert_eq!((changed.kind_word(), changed.event_kind()), (requesting.kind_word(), requesting.event_kind()));
+}
+
+#[test]
 fn session_states_and_a_cleared_conversation_are_seen() {
     let states: Vec<_> = recorded!("session_state")
         .into_iter()
@@ -236,6 +247,31 @@ fn a_line_of_a_newer_claude_is_passed_on_under_its_own_name() {
     assert_eq!(parse(&json!({"type": "system"})).kind_word(), "system");
     assert_eq!(parse(&json!({})).kind_word(), "untyped");
     assert_eq!(parse(&json!({"type": 1})).kind_word(), "untyped");
+}
+
+#[test]
+fn every_line_is_of_the_kind_that_its_type_names() {
+    let recorded = ["partial", "tools", "subagent", "interrupt_stream", "structured_output", "oauth_rate_limit_event"];
+    let mut lines: Vec<Value> = Vec::new();
+    for name in recorded {
+        let path = format!("{}/tests/fixtures/claude/{name}.jsonl", env!("CARGO_MANIFEST_DIR"));
+        lines.extend(std::fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()));
+    }
+    lines.extend([
+        json!({"type": "system", "subtype": "api_retry", "attempt": 1, "max_retries": 10}),
+        json!({"type": "system", "subtype": "session_state_changed", "state": "idle"}),
+        json!({"type": "control_request", "request_id": "r", "request": {"subtype": "can_use_tool"}}),
+        json!({"type": "control_response", "response": {"subtype": "success", "request_id": "r"}}),
+        json!({"type": "control_cancel_request", "request_id": "r"}),
+        json!({"type": "command_lifecycle", "command_uuid": Uuid::nil(), "state": "queued"}),
+        json!({"type": "conversation_reset", "new_conversation_id": Uuid::nil()}),
+        json!({"type": "keep_alive"}),
+        json!({"type": "brand_new"}),
+    ]);
+    for line in lines {
+        assert_eq!(parse(&line).event_kind(), EventKind::line(line["type"].as_str().unwrap()), "{line}");
+    }
+    assert_eq!(parse(&json!({})).event_kind(), EventKind::OTHER_LINE);
 }
 
 #[test]

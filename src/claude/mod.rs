@@ -22,6 +22,7 @@ pub mod outcome;
 pub mod question;
 pub mod result;
 pub mod tools;
+pub mod updates;
 
 pub use arguments::{ArgumentError, CallerArguments, parse_caller_arguments};
 pub use command_line::{CommandLine, CommandLineError, Conversation};

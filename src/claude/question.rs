@@ -1,50 +1,14 @@
 //! Claude's question whether it may use a tool.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::members::{members, owned, read};
+use crate::api::event::PermissionRequested;
 
-/// Claude's question whether it may use a tool; also what a client is shown of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PermissionQuestion {
-    /// To be named in the answer.
-    pub request_id: String,
-    /// The tool.
-    pub tool_name: String,
-    /// What it would be given.
-    pub input: Value,
-    /// The call in Claude's stream that waits.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tool_use_id: Option<String>,
-    /// The tool's name for people.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub display_name: Option<String>,
-    /// A headline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// What the call is for, in Claude's words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// The path that makes it ask.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub blocked_path: Option<String>,
-    /// Why it asks.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decision_reason: Option<Value>,
-    /// Rules that would spare the next question; can be given back as `updated_permissions`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub permission_suggestions: Option<Value>,
-    /// The sub-agent that asks, where it is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<String>,
-    /// Only a person can answer it (`AskUserQuestion`, `ExitPlanMode`).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub requires_user_interaction: bool,
-}
+/// Claude's question, in the form in which a client is shown it.
+pub type PermissionQuestion = PermissionRequested;
 
-impl PermissionQuestion {
+impl PermissionRequested {
     /// The question that a `can_use_tool` request is; `None` if it names no tool.
     #[must_use]
     pub fn from_request(request_id: &str, request: &RawValue) -> Option<Self> {
@@ -64,16 +28,17 @@ impl PermissionQuestion {
             description: owned(description),
             blocked_path: owned(blocked_path),
             decision_reason: read(decision_reason),
-            permission_suggestions: read(suggestions),
+            suggestions: read(suggestions),
             agent_id: owned(agent_id),
             requires_user_interaction: read(interaction).unwrap_or_default(),
+            expires_at: None,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::claude::{ClaudeLine, parse_line};
@@ -94,7 +59,7 @@ mod tests {
         assert_eq!(question.input, json!({"command": "touch /w/y", "description": "stub command"}));
         assert_eq!(question.tool_use_id.as_deref(), Some("toolu_3e50270a889b427bbc44146b"));
         assert_eq!(question.blocked_path.as_deref(), Some("/w/y"));
-        assert_eq!(question.permission_suggestions.as_ref().and_then(Value::as_array).map(Vec::len), Some(3));
+        assert_eq!(question.suggestions.as_ref().and_then(Value::as_array).map(Vec::len), Some(3));
         assert!(!question.requires_user_interaction);
     }
 

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use uuid::Uuid;
 
-use super::gateway::{FAILED, Failure, GatewayArgs};
+use super::answers::Answers;
+use super::gateway::{FAILED, Failure, GatewayArgs, USAGE};
 use super::screen;
+use super::terminal::Terminal;
 use super::watch::{self, Style};
 use crate::api::EventFilter;
 
@@ -25,6 +27,9 @@ pub struct AttachArgs {
     /// Only events after this number.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub after_seq: u64,
+    /// Ask on the terminal when Claude asks, and give it the answer. Without this, questions are only shown.
+    #[arg(long, conflicts_with = "json")]
+    pub answer: bool,
     /// Print each event as a line of JSON instead of the text.
     #[arg(long)]
     pub json: bool,
@@ -42,11 +47,19 @@ pub async fn run(args: AttachArgs) -> ExitCode {
 }
 
 async fn attach(args: AttachArgs) -> Result<ExitCode, Failure> {
-    let style = Style { json: args.json, whole_texts: args.whole_texts, from_start: args.after_seq == 0 };
+    let style = Style { json: args.json, whole_texts: args.whole_texts, from_start: args.after_seq == 0, turns: false };
+    let terminal = match args.answer.then(Terminal::open) {
+        Some(None) => {
+            return Err(Failure::new(USAGE, "there is no terminal to ask on; use `cc-gateway sessions respond`"));
+        }
+        Some(terminal) => terminal,
+        None => None,
+    };
     let client = args.gateway.connect().await?;
+    let answers = terminal.map_or_else(Answers::others, |terminal| Answers::person(client.clone(), terminal));
     let mut stream = client.attach(args.session_id, args.after_seq, EventFilter::default()).await?;
     let outcome = tokio::select! {
-        outcome = watch::watch(&mut stream, style) => Some(outcome),
+        outcome = watch::watch(&mut stream, style, answers) => Some(outcome),
         _ = tokio::signal::ctrl_c() => None,
     };
     Ok(match outcome {

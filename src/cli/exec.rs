@@ -13,11 +13,15 @@ use crate::api::session::{PermissionMode, Prompt, SessionParams, StartParams};
 use crate::client::{Client, SessionStream};
 use crate::telemetry::tasks;
 
+use super::answers::{Answers, QuestionArgs};
 use super::gateway::{FAILED, Failure, GatewayArgs, USAGE};
 use super::screen;
 use super::watch::{self, Outcome, Style};
 
 /// Runs Claude Code on one prompt and prints its text as it comes.
+///
+/// When Claude asks whether it may use a tool, you are asked on the terminal. Without one, or with --json, the answer
+/// is no at once: allow what it needs with --allowed-tools.
 ///
 /// Exit codes: 0 completed, 1 ended otherwise, 2 usage, 69 gateway unreachable, 77 not authorised. Ctrl-C
 /// stops the session, a second one leaves it to the gateway.
@@ -76,6 +80,9 @@ pub struct ExecArgs {
     /// The same key with the same arguments gives the same session.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
+    /// What becomes of Claude's questions.
+    #[command(flatten)]
+    pub questions: QuestionArgs,
     /// Print each event as a line of JSON instead of the text.
     #[arg(long)]
     pub json: bool,
@@ -93,14 +100,16 @@ pub async fn run(args: ExecArgs) -> ExitCode {
 }
 
 async fn execute(args: ExecArgs) -> Result<ExitCode, Failure> {
-    let style = Style { json: args.json, whole_texts: args.whole_texts, from_start: true };
-    let gateway = args.gateway.clone();
+    let style = Style { json: args.json, whole_texts: args.whole_texts, from_start: true, turns: false };
+    let (gateway, questions) = (args.gateway.clone(), args.questions);
     let params = start_params(args).await?;
     let client = gateway.connect().await?;
     let mut stream = client.start(params).await?;
     screen::info_line(&format!("session {}", stream.session_id()));
     let interrupts = tasks::spawn("cli.interrupts", interrupts(client.clone(), stream.session_id()));
-    let outcome = watch::watch(&mut stream, style).await;
+    let answers =
+        Answers::choose(&client, questions, style.json, |tool| format!("allow it with --allowed-tools={tool}"));
+    let outcome = watch::watch(&mut stream, style, answers).await;
     interrupts.abort();
     if matches!(outcome, Outcome::OutputGone) {
         stop_unread(&client, &stream).await;
@@ -135,7 +144,7 @@ async fn start_params(args: ExecArgs) -> Result<StartParams, Failure> {
 }
 
 /// The prompt as given, or all of stdin.
-async fn prompt(given: Option<String>) -> Result<String, Failure> {
+pub(super) async fn prompt(given: Option<String>) -> Result<String, Failure> {
     let text = match given {
         Some(text) if text != "-" => text,
         _ => {
@@ -185,7 +194,7 @@ async fn stop_unread(client: &Client, stream: &SessionStream) {
     }
 }
 
-fn permission_mode(word: &str) -> Result<PermissionMode, String> {
+pub(super) fn permission_mode(word: &str) -> Result<PermissionMode, String> {
     serde_json::from_value(serde_json::Value::from(word))
         .map_err(|_| "use default, acceptEdits, plan, dontAsk or bypassPermissions".to_owned())
 }

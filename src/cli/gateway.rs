@@ -69,16 +69,16 @@ pub struct GatewayArgs {
     pub ws_url: Option<String>,
     /// The access token. Others can see it in the process list: prefer --token-file, the variable
     /// `CC_GATEWAY_TOKEN` or `cc-gateway login`.
-    #[arg(long, value_name = "TOKEN", conflicts_with_all = ["token_file", "username"])]
+    #[arg(long, value_name = "TOKEN", global = true, conflicts_with_all = ["token_file", "username"])]
     pub token: Option<SecretString>,
     /// A file that holds the access token; read again for each connection.
-    #[arg(long, value_name = "FILE", conflicts_with = "username")]
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "username")]
     pub token_file: Option<PathBuf>,
     /// Log in with this account, for this command only.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", global = true)]
     pub username: Option<String>,
     /// A file that holds the password; without it the password is asked for.
-    #[arg(long, value_name = "FILE", requires = "username")]
+    #[arg(long, value_name = "FILE", global = true, requires = "username")]
     pub password_file: Option<PathBuf>,
 }
 

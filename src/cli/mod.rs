@@ -1,10 +1,12 @@
 //! The command line: one file a subcommand, each with its arguments and a `run`.
 //!
 //! Commands of operators (`serve`, `user`, `healthcheck`, `doctor`, `config`) read the settings and work on
-//! this machine. `protocol` prints a document and needs nothing. Commands of callers (`exec`, `attach`, `sessions`, `login`) talk to a gateway through
-//! [`crate::client`] and know no settings. What people see goes through `output` or `screen`.
+//! this machine. `protocol` prints a document and needs nothing. Commands of callers (`exec`, `chat`, `attach`,
+//! `sessions`, `login`) talk to a gateway through [`crate::client`] and know no settings. What people see goes
+//! through `output` or `screen`.
 
 pub mod attach;
+pub mod chat;
 pub mod config;
 pub mod doctor;
 pub mod exec;
@@ -17,14 +19,20 @@ pub mod sessions;
 pub mod settings;
 pub mod user;
 
+mod answers;
 mod ask;
 mod examples;
 mod gateway;
 mod output;
 mod probe;
+mod question;
 mod saved_token;
 mod screen;
+mod send;
+mod steer;
+mod terminal;
 mod transcript;
+mod view;
 mod watch;
 
 #[cfg(test)]
@@ -61,11 +69,12 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 #[expect(missing_docs, reason = "a subcommand's help is the text of its arguments; one here would hide it")]
-#[expect(clippy::large_enum_variant, reason = "there is one, for the length of the program")]
 pub enum Command {
     Serve(serve::Args),
     #[command(after_help = examples::EXEC)]
     Exec(exec::ExecArgs),
+    #[command(after_help = examples::CHAT)]
+    Chat(chat::ChatArgs),
     #[command(after_help = examples::ATTACH)]
     Attach(attach::AttachArgs),
     #[command(after_help = examples::SESSIONS)]
@@ -102,6 +111,7 @@ pub async fn run(command: Command, env: &Environment) -> ExitCode {
     match command {
         Command::Serve(args) => serve::run(&args, env).await.into(),
         Command::Exec(args) => exec::run(args).await,
+        Command::Chat(args) => chat::run(args).await,
         Command::Attach(args) => attach::run(args).await,
         Command::Sessions(args) => sessions::run(args).await,
         Command::Login(args) => login::run(args).await,

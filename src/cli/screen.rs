@@ -134,6 +134,16 @@ impl Screen {
         self.styled(text, "33").await
     }
 
+    /// Words on stderr before the place where an answer is typed.
+    pub(super) async fn prompt(&mut self, text: &str) -> std::io::Result<()> {
+        self.end_line().await?;
+        self.flush().await?;
+        self.hide_spinner();
+        let mut stderr = std::io::stderr().lock();
+        let _ = write!(stderr, "{CLEAR}{}", plain(text)).and_then(|()| stderr.flush());
+        Ok(())
+    }
+
     async fn styled(&mut self, text: &str, style: &str) -> std::io::Result<()> {
         // Only where both are the same picture does one have to make way for the other.
         if self.stdout_is_terminal && self.stderr.is_terminal {

@@ -1,4 +1,4 @@
-//! `cc-gateway sessions`: lists sessions, newest first.
+//! `cc-gateway sessions`: lists sessions, newest first. What is done to one of them stands in `steer` and `send`.
 
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
@@ -10,13 +10,18 @@ use crate::api::session::{ListParams, Session};
 use super::gateway::{Failure, GatewayArgs, OK};
 use super::output::plain_line;
 use super::screen;
+use super::steer::{self, SteerCommand};
 
 /// The largest page that a gateway gives.
 const PAGE: u32 = 500;
 
-/// Lists your sessions (an admin's: everybody's), newest first.
+/// Lists your sessions (an admin's: everybody's), newest first, or steers one.
 #[derive(Debug, Clone, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct SessionsArgs {
+    /// What to do with one session; without it sessions are listed.
+    #[command(subcommand)]
+    pub command: Option<SteerCommand>,
     /// Which gateway, and as whom.
     #[command(flatten)]
     pub gateway: GatewayArgs,
@@ -37,6 +42,12 @@ pub struct SessionsArgs {
 
 /// Runs it. Exit codes: 0 listed, 1 refused, 2 usage, 69 gateway unreachable, 77 not authorised.
 pub async fn run(args: SessionsArgs) -> ExitCode {
+    if let Some(command) = args.command {
+        return match steer::steer(&args.gateway, command).await {
+            Ok(code) => code,
+            Err(failure) => failure.report(),
+        };
+    }
     match list(args).await {
         Ok(()) => ExitCode::from(OK),
         Err(failure) => failure.report(),

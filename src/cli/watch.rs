@@ -1,32 +1,23 @@
-//! Shows a session's events until its end: what `exec` and `attach` have in common.
+//! Shows a session's events as they come and has its questions answered: what all commands that follow a session
+//! have in common.
 
-use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use serde_json::Value;
-use serde_json::value::RawValue;
+use tokio::time::{Interval, MissedTickBehavior};
 
-use crate::api::event::{Ended, Event, Output, Stalled, StateChanged};
-use crate::api::{EndReason, EventType, SessionState};
+use crate::api::event::{Ended, Event};
+use crate::api::{EndReason, EventType};
 use crate::client::{ClientError, SessionStream};
 
+use super::answers::Answers;
 use super::gateway::{FAILED, Failure, OK};
-use super::screen::{self, Screen};
-use super::transcript::{Piece, Transcript, tool_line};
+use super::screen;
+use super::view::View;
+
+pub(super) use super::view::Style;
 
 const TICK: Duration = Duration::from_millis(100);
-
-/// How events are shown.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Style {
-    /// Each event as a line of JSON on stdout, and nothing else there.
-    pub(super) json: bool,
-    /// Show only whole texts: what is on stdout is never taken back.
-    pub(super) whole_texts: bool,
-    /// Is the session shown from its first event on?
-    pub(super) from_start: bool,
-}
 
 /// How watching came to its end.
 #[derive(Debug)]
@@ -61,147 +52,98 @@ impl Outcome {
 }
 
 /// Shows events until the session's end.
-pub(super) async fn watch(stream: &mut SessionStream, style: Style) -> Outcome {
-    let mut view =
-        View { screen: Screen::new("starting"), transcript: Transcript::default(), style, text_shown: false };
-    let mut ticks = tokio::time::interval(TICK);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+pub(super) async fn watch(stream: &mut SessionStream, style: Style, answers: Answers) -> Outcome {
+    let mut watcher = Watcher::new(style, answers);
     loop {
-        // In this order: what has come is taken, then shown, and only then does one wait.
-        let next = tokio::select! {
-            biased;
-            next = stream.next() => next,
-            () = std::future::ready(()), if view.screen.is_unflushed() => {
-                if view.screen.flush().await.is_err() {
-                    return Outcome::OutputGone;
+        if let Step::Over(outcome) = watcher.step(stream, false).await {
+            return outcome;
+        }
+    }
+}
+
+/// What has happened while watching.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// An event, which is shown already. Never the last one.
+    Event(Event),
+    /// A line that answers no question; `None`: Ctrl-D.
+    Typed(Option<String>),
+    /// There is nothing more.
+    Over(Outcome),
+}
+
+/// One who watches, and perhaps answers.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    pub(super) view: View,
+    pub(super) answers: Answers,
+    ticks: Interval,
+}
+
+impl Watcher {
+    pub(super) fn new(style: Style, answers: Answers) -> Self {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { view: View::new(style), answers, ticks }
+    }
+
+    /// Until the next event, or the next line if one is awaited.
+    pub(super) async fn step(&mut self, stream: &mut SessionStream, awaits_line: bool) -> Step {
+        let gone = Step::Over(Outcome::OutputGone);
+        loop {
+            let Self { view, answers, ticks } = self;
+            let asking = answers.is_asking();
+            // In this order: what has come is taken, then shown, and only then does one ask or wait.
+            tokio::select! {
+                biased;
+                next = stream.next() => return self.take_in(next).await,
+                () = std::future::ready(()), if view.screen.is_unflushed() => {
+                    if view.screen.flush().await.is_err() {
+                        return gone;
+                    }
                 }
-                continue;
+                () = std::future::ready(()), if answers.has_unshown() => {
+                    if answers.show(&mut view.screen).await.is_err() {
+                        return gone;
+                    }
+                }
+                line = answers.line(), if asking || awaits_line => {
+                    if !asking {
+                        return Step::Typed(line);
+                    }
+                    if answers.typed(line, &mut view.screen).await.is_err() {
+                        return gone;
+                    }
+                }
+                _ = ticks.tick(), if view.screen.has_spinner() && !asking && !awaits_line => view.screen.tick(),
             }
-            _ = ticks.tick(), if view.screen.has_spinner() => {
-                view.screen.tick();
-                continue;
-            }
-        };
+        }
+    }
+
+    async fn take_in(&mut self, next: Option<Result<Event, ClientError>>) -> Step {
         let event = match next {
-            None => return Outcome::NothingNew,
+            None => return Step::Over(Outcome::NothingNew),
             Some(Err(error)) => {
-                let _ = view.screen.end_line().await;
-                let _ = view.screen.flush().await;
-                return Outcome::Failed(error);
+                let _ = self.view.screen.end_line().await;
+                let _ = self.view.screen.flush().await;
+                return Step::Over(Outcome::Failed(error));
             }
             Some(Ok(event)) => event,
         };
-        if view.show(&event).await.is_err() {
-            return Outcome::OutputGone;
+        if self.view.show(&event).await.is_err() {
+            return Step::Over(Outcome::OutputGone);
         }
         if event.event_type == EventType::Ended {
-            return match serde_json::from_str(event.data.get()) {
+            return Step::Over(match serde_json::from_str(event.data.get()) {
                 Ok(ended) => Outcome::Ended(Box::new(ended)),
                 Err(error) => Outcome::Failed(ClientError::Protocol(format!("the end can't be read: {error}"))),
-            };
+            });
         }
-    }
-}
-
-struct View {
-    screen: Screen,
-    transcript: Transcript,
-    style: Style,
-    text_shown: bool,
-}
-
-impl View {
-    async fn show(&mut self, event: &Event) -> io::Result<()> {
-        if self.style.json {
-            let line = serde_json::to_string(event).map_err(io::Error::other)?;
-            self.screen.text(&format!("{line}\n")).await?;
-            return if event.event_type == EventType::Ended { self.screen.flush().await } else { Ok(()) };
+        let muted = self.view.muted;
+        if !muted && self.answers.take_in(&event, &mut self.view.screen).await.is_err() {
+            return Step::Over(Outcome::OutputGone);
         }
-        match event.event_type {
-            EventType::Claude => self.claude(&event.data).await,
-            EventType::Queued => {
-                let position = value(&event.data)["position"].as_u64().unwrap_or_default();
-                self.screen.waits_for(&format!("waiting for a slot, place {position}"));
-                Ok(())
-            }
-            EventType::State => {
-                if let Ok(changed) = serde_json::from_str::<StateChanged>(event.data.get()) {
-                    self.screen.waits_for(waiting_word(changed.state));
-                    if changed.cause.as_deref() == Some("node_lost") {
-                        return self.screen.warn("the gateway's node was lost; the session is started again").await;
-                    }
-                }
-                Ok(())
-            }
-            EventType::Output => match serde_json::from_str::<Output>(event.data.get()) {
-                Ok(output) => self.screen.note(&output.text).await,
-                Err(_) => Ok(()),
-            },
-            EventType::PermissionRequested => {
-                let asked = value(&event.data);
-                let tool = asked["tool_name"].as_str().unwrap_or("a tool");
-                let line = tool_line(&serde_json::json!({"name": tool, "input": asked["input"]}));
-                self.screen.warn(&format!("Claude asks whether it may use {line}")).await
-            }
-            EventType::Stalled => match serde_json::from_str::<Stalled>(event.data.get()) {
-                Ok(stalled) => {
-                    self.screen.warn(&format!("Claude has been silent for {} s", stalled.silent_seconds)).await
-                }
-                Err(_) => Ok(()),
-            },
-            EventType::TurnLost => self.screen.warn("a message's turn was lost with its node; send it again").await,
-            EventType::Ended => self.ended(&event.data).await,
-            EventType::Started | EventType::PermissionResolved => Ok(()),
-        }
-    }
-
-    async fn claude(&mut self, data: &RawValue) -> io::Result<()> {
-        let line = value(data);
-        if self.style.whole_texts && line["type"] == "stream_event" {
-            return Ok(());
-        }
-        for piece in self.transcript.line(&line) {
-            match piece {
-                Piece::Text(text) => {
-                    self.text_shown = true;
-                    self.screen.text(&text).await?;
-                }
-                Piece::BlockEnd => self.screen.end_line().await?,
-                Piece::TakenBack => {
-                    self.screen.end_line().await?;
-                    self.screen.warn("Claude took its last text back; it comes again").await?;
-                }
-                Piece::Tool(line) => self.screen.note(&format!("● {line}")).await?,
-                Piece::Note(line) => self.screen.note(&line).await?,
-            }
-        }
-        Ok(())
-    }
-
-    /// A result whose text never came as a message is shown here.
-    async fn ended(&mut self, data: &RawValue) -> io::Result<()> {
-        let ended = value(data);
-        if let (Some(result), false, true) = (ended["result"].as_str(), self.text_shown, self.style.from_start) {
-            self.screen.text(result).await?;
-        }
-        self.screen.end_line().await?;
-        self.screen.flush().await
-    }
-}
-
-fn value(data: &RawValue) -> Value {
-    serde_json::from_str(data.get()).unwrap_or_default()
-}
-
-fn waiting_word(state: SessionState) -> &'static str {
-    match state {
-        SessionState::Queued => "waiting for a slot",
-        SessionState::Starting => "starting",
-        SessionState::Running => "working",
-        SessionState::AwaitingPermission => "waiting for a permission",
-        SessionState::Idle => "waiting for the next message",
-        SessionState::Paused => "paused",
-        SessionState::Stopping | SessionState::Ended => "stopping",
+        Step::Event(event)
     }
 }
 

@@ -105,12 +105,8 @@ impl Pump {
     }
 
     async fn read_events(&mut self, socket: &mut Socket, ready: &mut Ready) -> Result<(), ClientError> {
-        let params = wire::params_of(&AttachParams {
-            session_id: self.session_id,
-            after_seq: self.cursor.position(),
-            types: self.filter.types.clone(),
-            without: self.filter.without.clone(),
-        })?;
+        let attach = AttachParams::new(self.session_id, self.cursor.position(), self.filter.clone());
+        let params = wire::params_of(&attach)?;
         socket::send_text(socket, wire::request(ATTACH_ID, SessionAttach::NAME, &params)?).await?;
         let silence_limit = self.gate.options.silence_limit;
         let deadline = Instant::now() + self.gate.options.call_timeout;

@@ -190,6 +190,16 @@ impl Default for WebSocketSettings {
 pub struct SessionSettings {
     /// Slots: sessions with a live process at once.
     pub max_sessions: u32,
+    /// Slots of one node that one principal may have at once; 0: no limit.
+    pub max_sessions_per_principal: u32,
+    /// Sessions that may wait for a slot (`queue: true`); one more is refused. 0: none may.
+    pub max_queue: u32,
+    /// Sessions of one principal that may wait for a slot.
+    pub max_queued_per_principal: u32,
+    /// A session that names no time waits so long for a slot; 0: for ever.
+    pub queue_timeout_seconds: Seconds,
+    /// While Claude's account is at its usage limit, nobody who waits gets a slot.
+    pub hold_queue_while_rate_limited: bool,
     /// Agents being started at once; 0: as many as there are cores.
     pub max_concurrent_starts: usize,
     /// Wall-clock limit of a session that names none; 0: none.
@@ -198,6 +208,16 @@ pub struct SessionSettings {
     pub idle_timeout_seconds: Seconds,
     /// An agent that has not answered `initialize` by then is ended.
     pub start_timeout_seconds: Seconds,
+    /// A permission question that nobody has answered by then is denied.
+    pub permission_timeout_seconds: Seconds,
+    /// An interactive session that has been at rest for so long gives its process up until the next message; 0: never.
+    pub idle_process_seconds: Seconds,
+    /// After its result an agent has so long for what it still works on in the background.
+    pub background_grace_seconds: Seconds,
+    /// What the sessions of one principal may cost together, in US dollars as Claude counts them; 0: no limit.
+    pub max_spend_usd_per_principal: f64,
+    /// In how long they may cost that.
+    pub spend_window_seconds: Seconds,
     /// After its result an agent has so long to exit by itself.
     pub result_grace_seconds: Seconds,
     /// After a process has gone, so long for what still holds its output.
@@ -231,10 +251,20 @@ impl Default for SessionSettings {
     fn default() -> Self {
         Self {
             max_sessions: 100,
+            max_sessions_per_principal: 0,
+            max_queue: 1_000,
+            max_queued_per_principal: 100,
+            queue_timeout_seconds: Seconds::new(600.0),
+            hold_queue_while_rate_limited: true,
             max_concurrent_starts: 0,
             timeout_seconds: Seconds::new(3_600.0),
             idle_timeout_seconds: Seconds::new(900.0),
             start_timeout_seconds: Seconds::new(60.0),
+            permission_timeout_seconds: Seconds::new(300.0),
+            idle_process_seconds: Seconds::new(300.0),
+            background_grace_seconds: Seconds::new(600.0),
+            max_spend_usd_per_principal: 0.0,
+            spend_window_seconds: Seconds::new(86_400.0),
             result_grace_seconds: Seconds::new(5.0),
             output_grace_seconds: Seconds::new(1.0),
             disconnect_grace_seconds: Seconds::new(10.0),

@@ -126,7 +126,7 @@ fn other_value(home: &TempDir, info: &SettingInfo) -> String {
         ("token_leeway_seconds", _) => "7".to_owned(),
         (_, Shape::Whole(_)) => "2048".to_owned(),
         (_, Shape::Seconds) => "7.5".to_owned(),
-        (_, Shape::Switch) => "true".to_owned(),
+        (_, Shape::Switch) => (info.default != "true").to_string(),
         (_, Shape::Choice(words)) => words.iter().find(|word| format!("\"{word}\"") != info.default).unwrap().clone(),
         (_, Shape::List) => "a,b".to_owned(),
         (_, Shape::Map) => "A=1,B=2".to_owned(),
@@ -280,6 +280,7 @@ fn settings_that_do_not_fit_each_other_or_their_bounds_are_refused() {
     let (_home, env) = world();
     for (flag, expected) in [
         ("max_sessions=0", "expected 1 or more; found 0"),
+        ("max_queued_per_principal=0", "expected 1 or more; found 0"),
         ("outbox_messages=0", "expected 1 or more; found 0"),
         ("ping_interval_seconds=0", "expected more than 0 seconds"),
         ("ping_interval_seconds=-1", "expected a number of seconds from 0"),

@@ -8,6 +8,9 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +24,8 @@ use crate::telemetry::tasks;
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// The longest wait between two tries to accept.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// A peer that acknowledges nothing of what it was sent for so long is gone (`TCP_USER_TIMEOUT`).
+/// A peer that acknowledges nothing of what it was sent for so long is gone (`TCP_USER_TIMEOUT`). Ends with an upgrade,
+/// see [`hand_over`].
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 /// Bytes that the kernel takes of a connection before it can send them. With megabytes, as by default, a client that reads
 /// slowly seems to take nothing for a long time, and then much at once; and what waits there is memory that nobody counts.
@@ -127,6 +131,21 @@ fn set_options(stream: &TcpStream) {
         // The peer may be gone already; the connection then ends by itself.
         tracing::debug!(%error, "a socket option could not be set");
     }
+}
+
+/// The socket of an upgraded connection, and what came on it after the request. `None`: not a connection of [`serve`].
+///
+/// From here on its new owner alone says when the peer is gone. The kernel would end connections that live: once the
+/// window has been too small for what waits at the head of the queue, it counts `UNACKNOWLEDGED` to the end however
+/// much the peer takes meanwhile, and a client that reads slowly keeps its window small all the time.
+#[must_use]
+pub fn hand_over(upgraded: Upgraded) -> Option<(TcpStream, Bytes)> {
+    let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    let stream = parts.io.into_inner();
+    if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(None) {
+        tracing::debug!(%error, "a socket option could not be taken back");
+    }
+    Some((stream, parts.read_buf))
 }
 
 #[cfg(test)]

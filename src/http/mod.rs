@@ -19,7 +19,7 @@ pub mod state;
 #[cfg(test)]
 mod testing;
 
-pub use accept::{AcceptLimits, serve};
+pub use accept::{AcceptLimits, hand_over, serve};
 pub use connection::{ConnectionPermit, Connections, PeerAddr};
 pub use problem::HttpProblem;
 pub use state::{GatewayFacts, HttpState};

@@ -61,7 +61,7 @@ impl ProcessControl {
 
     /// Sends `signal` to the leader's process group. `false`: nobody was there to take it.
     ///
-    /// Processes that left the group are not reached (Claude's Bash tools are such): that is what a sweep is for. Once the leader's end has been
+    /// Processes that left the group are not reached (Claude's Bash tools are such): that is what a sweep is for, and a freeze. Once the leader's end has been
     /// told, this does nothing, because its number may belong to somebody else.
     #[must_use = "a signal may have come too late"]
     pub fn signal(&self, signal: Signal) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Every process is forked by one thread that never ends ([`Spawner`]), so that the parent-death signal fires only when the gateway dies.
-//! - Every process leads a session and a process group of its own, and everything it starts carries its [`Marker`].
+//! - Every process leads a session and a process group of its own, and everything it starts carries its [`Marker`], in its environment and in a limit that nothing uses.
 //! - A signal is never sent to a number that may have been given to another process.
 //! - Nothing is read ahead of the caller: who stops calling [`Output::next`] makes the program wait at its pipe.
 //!
@@ -19,6 +19,7 @@ mod proc_fs;
 mod reaper;
 mod spawner;
 pub mod sweep;
+mod tag;
 #[cfg(test)]
 mod tests;
 mod user;
@@ -29,5 +30,5 @@ pub use launch::{INSTANCE_VARIABLE, Launch, Marker, SESSION_VARIABLE, StdinMode,
 pub use lines::{Line, LineSplitter, Stream};
 pub use output::{Exit, Output, OutputItem};
 pub use spawner::Spawner;
-pub use sweep::{SweepReport, sweep, sweep_instance};
+pub use sweep::{SweepReport, freeze, sweep, sweep_instance, thaw};
 pub use user::{RunAs, UserError};

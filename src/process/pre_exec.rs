@@ -1,7 +1,7 @@
 //! What a new process does to itself between fork and exec. The only unsafe code of the crate.
 //!
 //! Invariants: nothing here allocates, locks or touches shared state (another thread may have held any lock when the fork happened); everything
-//! needed is prepared before the fork. In this order: signals to their defaults, a session of its own, umask 022, no descriptor but 0–2, no
+//! needed is prepared before the fork. In this order: signals to their defaults, a session of its own, umask 022, the tag, no descriptor but 0–2, no
 //! capability to inherit, the user, the workspace (entered as that user), and last, because a change of user clears it, the parent-death signal.
 #![expect(unsafe_code, reason = "fork and exec: the kernel's interface for it has no safe form")]
 
@@ -9,7 +9,7 @@ use std::ffi::CString;
 
 use nix::libc;
 use rustix::fs::Mode;
-use rustix::process::Signal;
+use rustix::process::{Rlimit, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
 use super::error::Step;
@@ -22,6 +22,8 @@ pub(super) struct Preparation {
     pub(super) parent: u32,
     /// Another user than the gateway's, if any.
     pub(super) user: Option<Become>,
+    /// The limit that marks everything that comes of the process.
+    pub(super) tag: Rlimit,
     /// Give up the way to more privileges by exec (setuid files).
     pub(super) no_new_privileges: bool,
 }
@@ -48,6 +50,7 @@ impl Preparation {
         default_signals();
         rustix::process::setsid().map_err(|errno| (Step::Setup, errno))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
+        super::tag::put_on(self.tag);
         close_on_exec_from(3);
         clear_ambient_capabilities();
         if let Some(user) = &self.user {

@@ -19,6 +19,8 @@ pub(super) struct Stat {
     pub(super) dead: bool,
     /// Ended and not yet waited for.
     pub(super) zombie: bool,
+    /// Stopped by a signal; not one that a debugger holds.
+    pub(super) stopped: bool,
     /// Clock ticks since the machine's start. With the pid it names a process for ever.
     pub(super) started: u64,
 }
@@ -45,8 +47,8 @@ fn parse(pid: u32, text: &[u8]) -> Option<Stat> {
     let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
     let started = fields.nth(15)?.parse().ok()?;
-    let zombie = state == "Z";
-    Some(Stat { pid, parent, group, session, dead: zombie || matches!(state, "X" | "x"), zombie, started })
+    let (zombie, stopped) = (state == "Z", state == "T");
+    Some(Stat { pid, parent, group, session, dead: zombie || matches!(state, "X" | "x"), zombie, stopped, started })
 }
 
 /// Does the environment that `pid` was started with hold exactly `entry` (`NAME=value`)? `false` also if it can't be read.
@@ -113,7 +115,16 @@ mod tests {
             b"7 (a) Z 1 2\n (b)) S 3 4 5 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 1000 10 18446744073709551615";
         assert_eq!(
             parse(7, text),
-            Some(Stat { pid: 7, parent: 3, group: 4, session: 5, dead: false, zombie: false, started: 12345 })
+            Some(Stat {
+                pid: 7,
+                parent: 3,
+                group: 4,
+                session: 5,
+                dead: false,
+                zombie: false,
+                stopped: false,
+                started: 12345
+            })
         );
     }
 

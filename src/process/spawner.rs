@@ -45,6 +45,7 @@ pub struct Spawner {
 enum Job {
     Spawn { launch: Box<Launch>, runtime: tokio::runtime::Handle, reply: oneshot::Sender<Result<Process, SpawnError>> },
     Reap { reply: oneshot::Sender<u64> },
+    Other(Box<dyn FnOnce() + Send>),
 }
 
 impl Spawner {
@@ -81,6 +82,11 @@ impl Spawner {
         }
     }
 
+    /// Does `work` on the thread itself, which starts nothing meanwhile: for when the machine gives no other thread, and so no process either.
+    pub(super) fn do_itself(&self, work: Box<dyn FnOnce() + Send>) -> Result<(), SpawnError> {
+        self.send(Job::Other(work))
+    }
+
     pub(super) fn leaders(&self) -> &Leaders {
         &self.leaders
     }
@@ -107,6 +113,10 @@ fn run(jobs: &Receiver<Job>, leaders: &Arc<Leaders>) {
             }
             Ok(Job::Reap { reply }) => {
                 let _nobody_waits = reply.send(reap_orphans(leaders));
+                true
+            }
+            Ok(Job::Other(work)) => {
+                work();
                 true
             }
             Err(RecvTimeoutError::Timeout) => true,
@@ -174,6 +184,7 @@ fn command(launch: &Launch) -> Result<tokio::process::Command, SpawnError> {
         groups: user.groups.iter().map(|group| Gid::from_raw_unchecked(*group)).collect(),
     });
     let no_new_privileges = launch.user.is_some();
-    prepare(&mut command, Preparation { cwd, parent: std::process::id(), user, no_new_privileges });
+    let tag = super::tag::limit(&launch.marker);
+    prepare(&mut command, Preparation { cwd, parent: std::process::id(), user, tag, no_new_privileges });
     Ok(command)
 }

@@ -5,7 +5,7 @@
 
 use serde_json::json;
 
-use crate::api::{ErrorKind, RpcError};
+use crate::api::{ErrorKind, RpcError, SessionState};
 use crate::session::SessionError;
 use crate::session::reader::ReadError;
 use crate::store::StoreError;
@@ -26,6 +26,9 @@ impl From<SessionError> for RpcError {
             SessionError::WrongState { state, .. } => {
                 Self::new(ErrorKind::WrongState, text).details(json!({"state": state}))
             }
+            SessionError::LetGo => Self::new(ErrorKind::WrongState, text).details(json!({"state": SessionState::Idle})),
+            SessionError::TooManyMessages => Self::new(ErrorKind::TooManyRequests, text),
+            SessionError::Spent { .. } => Self::new(ErrorKind::UsageLimit, text),
             SessionError::Draining => Self::new(ErrorKind::Draining, text),
             SessionError::KeyReused => Self::new(ErrorKind::IdempotencyReused, text),
             SessionError::BeyondHead { head, .. } => {

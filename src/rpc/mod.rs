@@ -60,6 +60,7 @@ pub fn limits(settings: &Settings) -> Limits {
 pub fn methods(context: Context) -> Result<Methods, RegisterMethodError> {
     let mut registrar = Registrar::new(context);
     methods::session::register(&mut registrar)?;
+    methods::turns::register(&mut registrar)?;
     methods::events::register(&mut registrar)?;
     methods::server::register(&mut registrar)?;
     dialect::register(&mut registrar)?;

@@ -11,12 +11,13 @@ use tokio::process::ChildStdin;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::machine::{Input, Verdict, Word};
+use super::machine::{Verdict, Word};
 use super::writer::LogWriter;
-use crate::api::event::{EventType, Output, OutputStream};
+use crate::api::event::{EndReason, EventType, Output, OutputStream};
 use crate::api::selector::EventKind;
-use crate::api::session::Prompt;
+use crate::api::session::PermissionMode;
 use crate::claude::control::{self, Initialized};
+use crate::claude::input::permission_mode;
 use crate::claude::line::RateLimit;
 use crate::claude::{ClaudeLine, PermissionQuestion, ResultLine, end_reason, parse_line};
 use crate::process::{Line, Stream};
@@ -25,7 +26,7 @@ use crate::telemetry::tasks;
 /// Lines that may wait for the agent to read them.
 const STDIN_QUEUE: usize = 64;
 /// Request ids of the gateway's own control requests begin with this, so that they can't meet a client's.
-const OWN_PREFIX: &str = "ccgw-";
+pub(super) const OWN_PREFIX: &str = "ccgw-";
 
 /// What the agent has said so far, as far as the end depends on it.
 #[derive(Debug, Default)]
@@ -44,43 +45,83 @@ pub(super) struct Ears {
 /// What a line leads to besides its event.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// Inputs for the machine that come before the line's event.
-    pub before: Vec<Input>,
-    /// Inputs for the machine that come after it.
-    pub after: Vec<Input>,
+    /// The agent answered `initialize`. Comes before the line's event.
+    pub initialized: bool,
+    /// What comes after it.
+    pub then: Option<Then>,
+}
+
+/// What follows from a line, after its event.
+#[derive(Debug)]
+pub(super) enum Then {
+    /// The agent has begun a turn.
+    TurnBegan,
+    /// A turn has its result.
+    Result {
+        /// What it came to.
+        verdict: Box<Verdict>,
+        /// The messages that it names.
+        answers: Vec<Uuid>,
+        /// No message had begun the turn.
+        began_by_itself: bool,
+    },
+    /// The agent works on so many things in the background now.
+    Background(u32),
+    /// The permission mode is another one now.
+    ModeChanged(PermissionMode),
+    /// The state of the account's usage limit.
+    RateLimit(RateLimit),
     /// A permission question, to be answered.
-    pub question: Option<PermissionQuestion>,
-    /// A request that nobody here answers: its id.
-    pub unanswerable: Option<String>,
+    Question(Box<PermissionQuestion>),
+    /// Another request: its id.
+    Request(String),
+    /// A question or request was taken back: its id.
+    TakenBack(String),
+    /// The answer to a control request: its id, and why it was refused if it was.
+    Answer(String, Result<(), String>),
 }
 
 impl Ears {
     /// Takes a line of a Claude session in: what it means.
     pub(super) fn listen(&mut self, line: &ClaudeLine) -> Heard {
         let mut heard = Heard::default();
-        match line {
+        heard.then = match line {
             ClaudeLine::ControlResponse { request_id, outcome } if *request_id == own_id(Word::Initialize) => {
                 if let Ok(answer) = outcome {
                     self.version = Initialized::from_answer(answer.as_deref()).agent_version;
                 }
                 // A refusal comes from a version that does not know the request: it speaks, so it is ready.
-                heard.before.push(Input::Initialized);
+                heard.initialized = true;
+                None
             }
-            ClaudeLine::Result(result) => heard.after.push(Input::Result(Box::new(self.verdict(result)))),
-            ClaudeLine::RateLimit(limit) => self.rate_limit = Some(limit.clone()),
-            ClaudeLine::Assistant { error, from_subagent: false } => self.assistant_error.clone_from(error),
-            ClaudeLine::ControlRequest { request_id, subtype, request } => {
-                heard.question = (subtype == "can_use_tool")
+            ClaudeLine::ControlResponse { request_id, outcome } => {
+                Some(Then::Answer(request_id.clone(), outcome.as_ref().map(|_| ()).map_err(Clone::clone)))
+            }
+            ClaudeLine::Init { .. } => Some(Then::TurnBegan),
+            ClaudeLine::Result(result) => Some(Then::Result {
+                verdict: Box::new(self.verdict(result)),
+                answers: result.user_message_uuids.clone(),
+                began_by_itself: result.origin_kind.is_some(),
+            }),
+            ClaudeLine::BackgroundTasks { count } => Some(Then::Background(*count)),
+            ClaudeLine::ModeChanged { mode } => permission_mode(mode).map(Then::ModeChanged),
+            ClaudeLine::RateLimit(limit) => {
+                self.rate_limit = Some(limit.clone());
+                Some(Then::RateLimit(limit.clone()))
+            }
+            ClaudeLine::Assistant { error, from_subagent: false } => {
+                self.assistant_error.clone_from(error);
+                None
+            }
+            ClaudeLine::ControlRequest { request_id, subtype, request } => Some(
+                (subtype == "can_use_tool")
                     .then(|| PermissionQuestion::from_request(request_id, request))
-                    .flatten();
-                if heard.question.is_some() {
-                    heard.after.push(Input::PermissionAsked);
-                } else {
-                    heard.unanswerable = Some(request_id.clone());
-                }
-            }
-            _ => {}
-        }
+                    .flatten()
+                    .map_or_else(|| Then::Request(request_id.clone()), |question| Then::Question(Box::new(question))),
+            ),
+            ClaudeLine::ControlCancel { request_id } => Some(Then::TakenBack(request_id.clone())),
+            _ => None,
+        };
         heard
     }
 
@@ -97,6 +138,11 @@ impl Ears {
             total_cost_usd: result.total_cost_usd,
             usage: result.usage.clone(),
             num_turns: result.num_turns,
+            resets_at: self
+                .rate_limit
+                .as_ref()
+                .and_then(|limit| limit.resets_at)
+                .filter(|_| reason == EndReason::RateLimited),
         }
     }
 
@@ -140,7 +186,6 @@ pub(super) fn record(line: &Line, kind: Option<EventKind>, log: &mut LogWriter) 
 pub(super) fn own_id(word: Word) -> String {
     let name = match word {
         Word::Initialize => "initialize",
-        Word::Prompt => "prompt",
         Word::Interrupt => "interrupt",
         Word::EndSession => "end",
     };
@@ -149,13 +194,12 @@ pub(super) fn own_id(word: Word) -> String {
 
 /// The line for the agent's stdin.
 #[must_use]
-pub(super) fn line_for(word: Word, prompt: Option<&Prompt>) -> Option<Vec<u8>> {
+pub(super) fn line_for(word: Word) -> Vec<u8> {
     let id = own_id(word);
     match word {
-        Word::Initialize => Some(control::initialize(&id)),
-        Word::Interrupt => Some(control::interrupt(&id)),
-        Word::EndSession => Some(control::end_session(&id)),
-        Word::Prompt => prompt.map(|prompt| control::user_message(prompt, Uuid::new_v4())),
+        Word::Initialize => control::initialize(&id),
+        Word::Interrupt => control::interrupt(&id),
+        Word::EndSession => control::end_session(&id),
     }
 }
 

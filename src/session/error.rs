@@ -1,5 +1,7 @@
 //! Why something can't be done with a session.
 
+use std::fmt;
+
 use uuid::Uuid;
 
 use super::reader::ReadError;
@@ -7,7 +9,7 @@ use crate::api::event::SessionState;
 use crate::store::StoreError;
 
 /// A refusal or a failure. Texts are for the caller: they name no path and no address of the gateway's own.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SessionError {
     /// The policy forbids it.
     #[error("{0}")]
@@ -18,12 +20,12 @@ pub enum SessionError {
     /// There is none, or it is not the caller's: the two look the same.
     #[error("there is no session {0}")]
     Missing(Uuid),
-    /// Every slot is taken.
-    #[error("all {max} slots are taken; try again when a session has ended")]
+    /// There is no slot for it, or no place to wait for one.
+    #[error("{reason}")]
     Limit {
-        /// How many slots there are.
-        max: u32,
-        /// When the first lease runs out, at the latest.
+        /// Which limit it is.
+        reason: LimitReason,
+        /// When it is worth trying again, in milliseconds.
         retry_after_ms: u64,
     },
     /// The session's state does not allow it.
@@ -33,6 +35,24 @@ pub enum SessionError {
         state: SessionState,
         /// What it would have to be.
         need: &'static str,
+    },
+    /// The session was put away at that very moment: ask again.
+    #[error("the session is being put away; try again")]
+    LetGo,
+    /// Too many messages wait for their turn.
+    #[error("{} messages wait already; try again after a result", super::message::MAX_WAITING)]
+    TooManyMessages,
+    /// The caller has spent what may be spent.
+    #[error(
+        "your sessions have cost {spent_usd:.2} US dollars of the {limit_usd:.2} allowed in {window_hours:.0} hours"
+    )]
+    Spent {
+        /// What was spent.
+        spent_usd: f64,
+        /// What may be.
+        limit_usd: f64,
+        /// In how long.
+        window_hours: f64,
     },
     /// The gateway is shutting down.
     #[error("the gateway is shutting down and starts nothing new")]
@@ -54,4 +74,60 @@ pub enum SessionError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Which limit keeps a session from its slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitReason {
+    /// Every slot is taken.
+    Slots {
+        /// How many slots there are.
+        max: u32,
+    },
+    /// Others wait for the next slot, and nobody passes them.
+    Line {
+        /// How many wait.
+        waiting: usize,
+    },
+    /// No more sessions may wait.
+    QueueFull {
+        /// How many may.
+        max: u32,
+    },
+    /// No more sessions of this principal may wait.
+    OwnQueue {
+        /// How many may.
+        max: u32,
+    },
+    /// The principal has as many live sessions as one may have.
+    OwnSessions {
+        /// How many that is.
+        max: u32,
+    },
+}
+
+impl fmt::Display for LimitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slots { max } => write!(f, "all {max} slots are taken; try again when a session has ended"),
+            Self::Line { waiting } => {
+                write!(
+                    f,
+                    "sessions that wait for a slot come first: {waiting} now; wait with them (`queue`) or try again"
+                )
+            }
+            Self::QueueFull { max } => {
+                write!(f, "the queue is full with {max} sessions; try again when it has moved on")
+            }
+            Self::OwnQueue { max } => {
+                write!(
+                    f,
+                    "this is your own limit: {max} sessions in the queue; try again when one of yours has started"
+                )
+            }
+            Self::OwnSessions { max } => {
+                write!(f, "this is your own limit: {max} sessions at once; try again when one of yours has ended")
+            }
+        }
+    }
 }

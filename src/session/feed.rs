@@ -60,6 +60,14 @@ impl Feed {
         self.head.load(Ordering::Acquire)
     }
 
+    /// The log has grown to `head` without this feed: by another node's hand.
+    pub fn catch_up(&self, head: u64) {
+        if self.head.fetch_max(head, Ordering::AcqRel) < head {
+            self.forget();
+            self.wake();
+        }
+    }
+
     /// Makes acknowledged frames visible and wakes the watchers. The frames must follow the head.
     pub fn publish(&self, frames: Vec<Frame>) {
         let Some(last) = frames.last().map(|frame| frame.seq) else { return };
@@ -75,6 +83,10 @@ impl Feed {
             }
         }
         self.head.store(last, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
         self.watchers.lock().retain(|watcher| match watcher.upgrade() {
             Some(watcher) => {
                 watcher.notify_one();
@@ -82,6 +94,13 @@ impl Feed {
             }
             None => false,
         });
+    }
+
+    /// Empties the tail: whoever is behind reads the store.
+    pub fn forget(&self) {
+        let mut tail = self.tail.lock();
+        tail.frames = VecDeque::new();
+        tail.bytes = 0;
     }
 
     /// Takes up to `max_frames` frames of the `wanted` kinds after `after_seq` into `into`, stopping once they hold

@@ -51,9 +51,11 @@ impl Launcher {
     /// # Errors
     /// See [`SpawnError`].
     pub async fn spawn(&self, plan: &Plan) -> Result<Process, SpawnError> {
+        // The policy has tried the same arguments; only what was changed since could make them too long.
+        let args = plan.arguments().map_err(|_| SpawnError::BadArgument("they are too long"))?;
         let launch = Launch {
             program: self.find(&plan.program)?,
-            args: plan.args.iter().map(OsString::from).collect(),
+            args: args.into_iter().map(OsString::from).collect(),
             env: self.env.clone(),
             cwd: plan.workspace.clone(),
             stdin: match plan.kind {
@@ -66,6 +68,22 @@ impl Launcher {
             output_grace: self.settings.output_grace_seconds.duration(),
         };
         self.spawner.spawn(launch).await
+    }
+
+    /// Stops everything of a session's tree for now.
+    pub fn freeze(&self, session: Uuid) -> impl Future<Output = ()> + Send + 'static {
+        let (marker, user) = (Marker::new(session, &self.node), self.user.clone());
+        async move {
+            process::freeze(&marker, user.as_ref()).await;
+        }
+    }
+
+    /// Lets everything of a session's tree go on.
+    pub fn thaw(&self, session: Uuid) -> impl Future<Output = ()> + Send + 'static {
+        let (marker, user) = (Marker::new(session, &self.node), self.user.clone());
+        async move {
+            process::thaw(&marker, user.as_ref()).await;
+        }
     }
 
     /// Kills whatever is left of a session's tree.

@@ -88,7 +88,7 @@ pub struct Encoder {
     /// The batch that events are added to.
     first_seq: u64,
     types: TypeSet,
-    payload: BytesMut,
+    payload: Vec<u8>,
 }
 
 impl Encoder {
@@ -103,7 +103,7 @@ impl Encoder {
             closed_bytes: 0,
             first_seq: next_seq,
             types: TypeSet::default(),
-            payload: BytesMut::new(),
+            payload: Vec::new(),
         }
     }
 
@@ -130,7 +130,7 @@ impl Encoder {
             self.at = (at_ms, rfc3339_ms(at_ms));
         }
         let header = self.payload.len();
-        self.payload.reserve(HEADER + PREFIX.len() + self.middle.len() + data.len() + 120);
+        make_room(&mut self.payload, HEADER + PREFIX.len() + self.middle.len() + data.len() + 120);
         self.payload.put_bytes(0, HEADER);
         self.payload.put_slice(PREFIX.as_bytes());
         put_number(&mut self.payload, self.next_seq - 1);
@@ -179,7 +179,7 @@ impl Encoder {
             first_seq: self.first_seq,
             last_seq: self.next_seq - 1,
             types: self.types,
-            payload: self.payload.split().freeze(),
+            payload: std::mem::take(&mut self.payload).into(),
         };
         self.types = TypeSet::default();
         Some(batch)
@@ -215,11 +215,21 @@ pub fn decode(batch: &Batch) -> Result<Vec<Frame>, StoreError> {
     if seq == batch.last_seq + 1 { Ok(frames) } else { Err(damaged()) }
 }
 
+/// Room for `more` bytes. It grows by doubling, but not past what a batch takes: room that stays empty is not counted
+/// as waiting, and is kept for as long as one of the batch's frames.
+fn make_room(payload: &mut Vec<u8>, more: usize) {
+    let needed = payload.len() + more;
+    if needed > payload.capacity() {
+        let capacity = needed.max((payload.capacity() * 2).min(BATCH_BYTES + more));
+        payload.reserve_exact(capacity - payload.len());
+    }
+}
+
 fn digits(number: u64) -> usize {
     number.checked_ilog10().unwrap_or(0) as usize + 1
 }
 
-fn put_number(into: &mut BytesMut, mut number: u64) {
+fn put_number(into: &mut impl BufMut, mut number: u64) {
     let mut text = [b'0'; 20];
     let mut start = text.len();
     loop {
@@ -284,6 +294,25 @@ mod tests {
         let numbers: Vec<_> = batches.iter().flat_map(|batch| decode(batch).unwrap()).map(|frame| frame.seq).collect();
         assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
         assert_eq!(encoder.pending_bytes(), 0);
+    }
+
+    #[test]
+    fn what_waits_takes_hardly_more_memory_than_is_counted() {
+        for length in [100, 2_000, 10_000, 200_000] {
+            let mut encoder = Encoder::new(Uuid::nil(), 1);
+            let line = format!("\"{}\"", "x".repeat(length));
+            while encoder.closed.len() < 10 {
+                encoder.push(EventType::Claude, 0, line.as_bytes());
+                assert!(encoder.payload.capacity() <= BATCH_BYTES + length + 1_000, "{length}");
+            }
+            let counted = encoder.pending_bytes();
+            // A batch's bytes are the whole of its memory, or it could not be had back alone.
+            let held: usize = std::iter::from_fn(|| encoder.take())
+                .map(|batch| batch.payload.try_into_mut().expect("nobody else holds it").capacity())
+                .sum();
+            let left_empty = held - counted;
+            assert!(left_empty <= 10 * (length + 500), "{length}: {held} bytes are held, {counted} are counted");
+        }
     }
 
     #[test]

@@ -4,149 +4,42 @@
 //! so that thousands of histories can be tried without starting anything.
 //!
 //! Invariants, whatever the order of the inputs:
-//! - [`Effect::End`] is given exactly once, and nothing follows it.
+//! - One of [`Effect::End`] and [`Effect::LetGo`] is given exactly once, and nothing follows it.
 //! - It is given only after the process's tree is known to be gone ([`Input::TreeGone`]) or was never there.
-//! - The slot is given back exactly once, after the tree is gone and before the end.
+//! - The slot is given back exactly once, after the tree is gone and before that.
+//! - One message is delivered at a time, in the order in which they came.
 
 use crate::api::event::{EndReason, SessionState};
 use crate::api::session::SessionKind;
 
 mod ending;
+mod ladder;
+mod turns;
+mod words;
 
 pub use ending::{ExitFacts, Outcome, Verdict};
+pub use words::{Cause, Effect, Input, Nature, Origin, Push, Rung, Timer, Word};
 
-/// What a session is, as far as its life is concerned.
+/// Where the process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Nature {
-    /// Claude with its stream, or a command whose exit code is its result.
-    pub kind: SessionKind,
-    /// Stays for more messages after a result.
-    pub interactive: bool,
-    /// Has a first message to send.
-    pub has_prompt: bool,
+enum Process {
+    /// There is none, and none is on its way.
+    None,
+    /// It is being started.
+    Coming,
+    /// It runs.
+    Alive,
+    /// It has exited; its tree is being swept.
+    Going,
 }
 
-/// What happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The process runs.
-    Spawned,
-    /// It could not be started.
-    SpawnFailed(String),
-    /// The agent answered `initialize`.
-    Initialized,
-    /// The agent gave a result.
-    Result(Box<Verdict>),
-    /// The agent waits for the answer to a permission question.
-    PermissionAsked,
-    /// That question (the last open one) has its answer.
-    PermissionResolved,
-    /// The process has gone and its output has been read to the end.
-    Exited(ExitFacts),
-    /// Nothing of the process's tree is left.
-    TreeGone,
-    /// Somebody, or the gateway, wants it ended for that reason.
-    Stop(EndReason),
-    /// Interrupt the running turn.
-    Interrupt,
-    /// Stop its processes for now.
-    Pause,
-    /// Let them go on.
-    Unpause,
-    /// A timer that was armed has run out.
-    Elapsed(Timer),
-}
-
-/// The clocks of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Timer {
-    /// The agent must have answered by then.
-    Start,
-    /// Wall-clock limit.
-    Wall,
-    /// Limit for silence; every byte of output puts it off.
-    Idle,
-    /// After a result, the agent must have gone by then.
-    ResultGrace,
-    /// Whoever it was started for must have come back by then.
-    Disconnect,
-    /// The rung of the stop ladder must have worked by then.
-    Rung,
-}
-
-/// What to write to the agent.
+/// Why the agent was told to go by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Word {
-    /// The `initialize` request.
-    Initialize,
-    /// The first message.
-    Prompt,
-    /// Interrupt the turn.
-    Interrupt,
-    /// End at once.
-    EndSession,
-}
-
-/// How hard to push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Push {
-    /// SIGINT.
-    Interrupt,
-    /// SIGTERM.
-    Terminate,
-    /// SIGKILL.
-    Kill,
-    /// SIGSTOP.
-    Pause,
-    /// SIGCONT.
-    Continue,
-}
-
-/// What to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    /// Start the process.
-    Spawn,
-    /// Write to its stdin.
-    Say(Word),
-    /// Close its stdin.
-    CloseStdin,
-    /// Send its group a signal.
-    Signal(Push),
-    /// Kill whatever is left of its tree; answered by [`Input::TreeGone`].
-    Sweep,
-    /// Start a timer (again).
-    Arm(Timer),
-    /// Stop a timer.
-    Disarm(Timer),
-    /// Tell that the agent has started.
-    Started,
-    /// The state is now this one; tell it with an event if `event` says so.
-    State {
-        /// The new state.
-        state: SessionState,
-        /// Whether an event tells it (`session.started` and `session.ended` speak for themselves).
-        event: bool,
-    },
-    /// Give the slot back.
-    ReleaseSlot,
-    /// Write the terminal event: the session is over.
-    End(Box<Outcome>),
-}
-
-/// The rungs of the stop ladder, gentlest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rung {
-    /// The turn is interrupted.
-    Interrupt,
-    /// The agent is told to end.
-    EndSession,
-    /// SIGINT.
-    Sigint,
-    /// SIGTERM.
-    Sigterm,
-    /// SIGKILL.
-    Sigkill,
+enum Leaving {
+    /// The session is over: its result is there.
+    Over,
+    /// The session rests and does not need it.
+    Away,
 }
 
 /// The state of one session's life.
@@ -156,45 +49,76 @@ pub struct Machine {
     state: SessionState,
     /// The state to go back to after a pause.
     before_pause: SessionState,
-    /// There is a process that has not been seen to exit.
-    alive: bool,
+    process: Process,
     /// The agent has answered, or needs not to.
     ready: bool,
+    /// It was ready once.
+    was_ready: bool,
     /// A turn is under way: an interrupt makes sense.
     in_turn: bool,
+    /// Messages that have been taken in and not delivered.
+    waiting: u32,
+    /// What the agent works on in the background.
+    background: u32,
     /// The permission questions without an answer.
     questions: u32,
+    leaving: Option<Leaving>,
     rung: Option<Rung>,
     /// Why it is being stopped, where somebody asked.
     stop: Option<EndReason>,
+    /// When that came, nothing was under way that it could have broken off.
+    stopped_at_rest: bool,
+    /// The gateway shuts down.
+    draining: bool,
     /// The newest result.
     verdict: Option<Box<Verdict>>,
     /// The agent had to be pushed out after its result.
     forced: bool,
     exit: Option<ExitFacts>,
     spawn_error: Option<String>,
+    /// The last effect has been given.
+    over: bool,
 }
 
 impl Machine {
     /// A session that has its slot, and what to do first.
     #[must_use]
     pub fn start(nature: Nature) -> (Self, Vec<Effect>) {
-        let machine = Self {
+        let mut machine = Self::new(nature, SessionState::Starting);
+        let mut effects = Vec::new();
+        machine.has_slot(&mut effects);
+        (machine, effects)
+    }
+
+    /// A session that waits for a slot, and what to do first.
+    #[must_use]
+    pub fn queue(nature: Nature) -> (Self, Vec<Effect>) {
+        (Self::new(nature, SessionState::Queued), vec![Effect::Arm(Timer::Queue)])
+    }
+
+    fn new(nature: Nature, state: SessionState) -> Self {
+        Self {
             nature,
-            state: SessionState::Starting,
+            state,
             before_pause: SessionState::Running,
-            alive: false,
+            process: Process::None,
             ready: false,
+            was_ready: false,
             in_turn: false,
+            waiting: nature.messages,
+            background: 0,
             questions: 0,
+            leaving: None,
             rung: None,
             stop: None,
+            stopped_at_rest: false,
+            draining: false,
             verdict: None,
             forced: false,
             exit: None,
             spawn_error: None,
-        };
-        (machine, vec![Effect::Arm(Timer::Start), Effect::Arm(Timer::Wall), Effect::Spawn])
+            over: false,
+        }
     }
 
     /// Where the session is.
@@ -203,50 +127,118 @@ impl Machine {
         self.state
     }
 
+    /// The rung of the stop ladder it stands on.
+    #[must_use]
+    pub fn rung(&self) -> Option<Rung> {
+        self.rung
+    }
+
+    /// What the agent works on in the background.
+    #[must_use]
+    pub fn in_background(&self) -> u32 {
+        self.background
+    }
+
+    /// Does the gateway shut down?
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Is there a turn to interrupt?
+    #[must_use]
+    pub fn interruptible(&self) -> bool {
+        self.in_turn && self.stands()
+    }
+
+    /// Can a message join the running turn?
+    #[must_use]
+    pub fn steerable(&self) -> bool {
+        self.interruptible()
+    }
+
+    /// Can the agent be asked something now?
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        self.ready && self.process == Process::Alive && self.stands()
+    }
+
+    /// Does it take messages? An interactive session always does, any other one only when it is at rest, which
+    /// it is after its node was lost.
+    #[must_use]
+    pub fn takes_messages(&self) -> bool {
+        let ends = self.over || self.stop.is_some() || self.leaving == Some(Leaving::Over);
+        !ends
+            && (self.nature.interactive
+                || (self.state == SessionState::Idle && self.nature.kind == SessionKind::Claude))
+    }
+
+    /// Is it at rest, with a process that can be put away?
+    #[must_use]
+    pub fn can_be_put_away(&self) -> bool {
+        let has_conversation = self.verdict.is_some() || self.nature.origin != Origin::New;
+        self.nature.put_away
+            && has_conversation
+            && self.state == SessionState::Idle
+            && self.process == Process::Alive
+            && self.background == 0
+            && self.stands()
+    }
+
+    /// Can the session be paused now?
+    #[must_use]
+    pub fn pausable(&self) -> bool {
+        self.process == Process::Alive
+            && self.stands()
+            && matches!(self.state, SessionState::Running | SessionState::AwaitingPermission | SessionState::Idle)
+    }
+
     /// Takes an input in and says what to do, in order.
     pub fn apply(&mut self, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if self.state == SessionState::Ended {
+        if self.over {
             return effects;
         }
         match input {
-            Input::Spawned => self.spawned(&mut effects),
-            Input::SpawnFailed(message) => {
+            Input::SlotTaken if self.state == SessionState::Queued => {
+                effects.push(Effect::Disarm(Timer::Queue));
+                self.enter(SessionState::Starting, &mut effects);
+                self.has_slot(&mut effects);
+            }
+            Input::Spawned if self.process == Process::Coming => self.spawned(&mut effects),
+            Input::SpawnFailed(message) if self.process == Process::Coming => {
+                self.process = Process::None;
                 self.spawn_error = Some(message);
                 self.finish(&mut effects);
             }
-            Input::Initialized if !self.ready => self.initialized(&mut effects),
-            Input::Result(verdict) => self.result(verdict, &mut effects),
-            Input::PermissionAsked => {
-                self.questions += 1;
-                self.show_turn(&mut effects);
+            Input::Initialized if !self.ready && self.process == Process::Alive => self.initialized(&mut effects),
+            Input::TurnBegan => self.turn_began(&mut effects),
+            Input::Message => {
+                self.waiting += 1;
+                self.deliver(&mut effects);
             }
-            Input::PermissionResolved => {
-                self.questions = self.questions.saturating_sub(1);
-                self.show_turn(&mut effects);
-            }
-            Input::Exited(facts) if self.alive => {
-                self.alive = false;
-                self.exit = Some(facts);
-                effects.push(Effect::Sweep);
-            }
-            Input::TreeGone if !self.alive && self.exit.is_some() => self.finish(&mut effects),
+            Input::Result { verdict, more } => self.result(verdict, more, &mut effects),
+            Input::Background(tasks) => self.background(tasks, &mut effects),
+            Input::PermissionAsked => self.asked(&mut effects),
+            Input::PermissionResolved => self.resolved(&mut effects),
+            Input::Exited(facts) if self.process == Process::Alive => self.exited(facts, &mut effects),
+            Input::TreeGone if self.process == Process::Going => self.tree_gone(&mut effects),
             Input::Stop(reason) => self.stop(reason, &mut effects),
-            Input::Interrupt if self.in_turn && self.rung.is_none() => effects.push(Effect::Say(Word::Interrupt)),
-            Input::Pause if self.pausable() => {
-                self.before_pause = self.state;
-                effects.extend([Effect::Signal(Push::Pause), Effect::Disarm(Timer::Idle)]);
-                self.enter(SessionState::Paused, true, &mut effects);
-            }
-            Input::Unpause if self.state == SessionState::Paused => {
-                effects.extend([Effect::Signal(Push::Continue), Effect::Arm(Timer::Idle)]);
-                self.enter(self.before_pause, true, &mut effects);
-            }
+            Input::Kill(reason) => self.kill(reason, &mut effects),
+            Input::Drain => self.drain(&mut effects),
+            Input::PutAway if self.can_be_put_away() => self.leave(Leaving::Away, &mut effects),
+            Input::Interrupt if self.interruptible() => effects.push(Effect::Say(Word::Interrupt)),
+            Input::Pause if self.pausable() => self.pause(&mut effects),
+            Input::Unpause if self.state == SessionState::Paused => self.unpause(&mut effects),
             Input::Elapsed(timer) => self.elapsed(timer, &mut effects),
             // Out of place: too late, or asked for in a state where it means nothing.
-            Input::Initialized
+            Input::SlotTaken
+            | Input::Spawned
+            | Input::SpawnFailed(_)
+            | Input::Initialized
             | Input::Exited(_)
             | Input::TreeGone
+            | Input::PutAway
             | Input::Interrupt
             | Input::Pause
             | Input::Unpause => {}
@@ -254,172 +246,116 @@ impl Machine {
         effects
     }
 
-    /// Can the session be paused now?
-    #[must_use]
-    pub fn pausable(&self) -> bool {
-        self.alive
-            && matches!(self.state, SessionState::Running | SessionState::AwaitingPermission | SessionState::Idle)
+    /// Nobody ends it and it does not go by itself.
+    fn stands(&self) -> bool {
+        self.rung.is_none() && self.stop.is_none() && self.leaving.is_none()
     }
 
-    /// The rung of the stop ladder it stands on.
-    #[must_use]
-    pub fn rung(&self) -> Option<Rung> {
-        self.rung
+    /// It has its slot: a limit for the whole session counts from now on, over all of its processes here.
+    fn has_slot(&mut self, effects: &mut Vec<Effect>) {
+        if !self.nature.wall_per_turn {
+            effects.push(Effect::Arm(Timer::Wall));
+        }
+        self.begin(effects);
     }
 
-    /// Is there a turn to interrupt?
-    #[must_use]
-    pub fn interruptible(&self) -> bool {
-        self.in_turn && self.rung.is_none()
+    /// The process is started.
+    fn begin(&mut self, effects: &mut Vec<Effect>) {
+        self.process = Process::Coming;
+        effects.push(Effect::Spawn);
     }
 
     fn spawned(&mut self, effects: &mut Vec<Effect>) {
-        self.alive = true;
+        self.process = Process::Alive;
         if self.stop.is_some() {
             // Stopped while the process was being made: it has heard nothing yet, so there is nothing to save.
-            self.climb(Rung::Sigterm, effects);
+            let first = if self.rung == Some(Rung::Sigkill) { Rung::Sigkill } else { Rung::Sigterm };
+            self.climb(first, effects);
         } else if self.nature.kind == SessionKind::Command {
             self.ready = true;
+            self.was_ready = true;
             self.in_turn = true;
-            effects.extend([Effect::Disarm(Timer::Start), Effect::Started, Effect::Arm(Timer::Idle)]);
-            self.enter(SessionState::Running, false, effects);
+            effects.extend([Effect::Started, Effect::Arm(Timer::Idle)]);
+            self.show(SessionState::Running, false, None, effects);
         } else {
-            effects.push(Effect::Say(Word::Initialize));
+            // Not before: few agents start at once, and the wait for its turn is not the agent's.
+            effects.extend([Effect::Arm(Timer::Start), Effect::Say(Word::Initialize)]);
         }
     }
 
     fn initialized(&mut self, effects: &mut Vec<Effect>) {
         self.ready = true;
-        if self.stop.is_some() || !self.alive {
+        if self.stop.is_some() {
             return;
         }
+        self.was_ready = true;
         effects.extend([Effect::Disarm(Timer::Start), Effect::Started]);
-        if self.nature.has_prompt {
-            self.in_turn = true;
-            effects.extend([Effect::Say(Word::Prompt), Effect::Arm(Timer::Idle)]);
-            self.enter(SessionState::Running, false, effects);
-        } else {
-            self.enter(SessionState::Idle, true, effects);
-        }
+        self.settle(effects);
     }
 
-    fn result(&mut self, verdict: Box<Verdict>, effects: &mut Vec<Effect>) {
-        if !self.alive {
-            return;
-        }
-        self.in_turn = false;
+    fn exited(&mut self, facts: ExitFacts, effects: &mut Vec<Effect>) {
+        self.process = Process::Going;
+        self.ready = false;
+        self.background = 0;
         self.questions = 0;
-        // Once it is being stopped, a result only tells how the stop went: it must not turn a cancelled
-        // session into a failed one.
-        if self.stop.is_none() {
-            self.verdict = Some(verdict);
+        self.exit = Some(facts);
+        for timer in [Timer::Start, Timer::Idle, Timer::Rest, Timer::Background, Timer::Leave, Timer::Rung] {
+            effects.push(Effect::Disarm(timer));
         }
-        match self.rung {
-            Some(Rung::Interrupt) => self.climb(Rung::EndSession, effects),
-            Some(_) => {}
-            None if self.stop.is_some() => {}
-            None if self.nature.interactive => {
-                effects.push(Effect::Disarm(Timer::Idle));
-                self.enter(SessionState::Idle, true, effects);
-            }
-            None => {
-                effects.extend([
-                    Effect::Say(Word::EndSession),
-                    Effect::CloseStdin,
-                    Effect::Disarm(Timer::Idle),
-                    Effect::Arm(Timer::ResultGrace),
-                ]);
-            }
-        }
+        effects.push(Effect::Sweep);
     }
 
-    fn stop(&mut self, reason: EndReason, effects: &mut Vec<Effect>) {
-        if self.stop.is_some()
-            || self.rung.is_some()
-            || self.exit.is_some()
-            || (self.verdict.is_some() && !self.nature.interactive)
-        {
-            // Already being stopped, or already over but for what is left of it: the first reason stands.
+    fn tree_gone(&mut self, effects: &mut Vec<Effect>) {
+        self.process = Process::None;
+        // At rest, an agent may go whenever it likes, but for one that was killed.
+        let rested = self.state == SessionState::Idle && self.nature.put_away;
+        let by_itself = rested && self.exit.is_some_and(|exit| exit.signal.is_none() && !exit.cut);
+        if self.stop.is_some() || !(self.leaving == Some(Leaving::Away) || by_itself) {
+            self.finish(effects);
             return;
         }
-        self.stop = Some(reason);
-        effects.extend([Effect::Disarm(Timer::Start), Effect::Disarm(Timer::Wall), Effect::Disarm(Timer::Idle)]);
-        if self.state == SessionState::Paused {
-            effects.push(Effect::Signal(Push::Continue));
-        }
-        self.enter(SessionState::Stopping, true, effects);
-        if self.alive {
-            let first = match (self.nature.kind, self.ready, self.in_turn) {
-                (SessionKind::Command, _, _) | (_, false, _) => Rung::Sigterm,
-                (_, true, true) => Rung::Interrupt,
-                (_, true, false) => Rung::EndSession,
-            };
-            self.climb(first, effects);
-        }
-        // Without a process the spawn that is under way answers, and `spawned` goes on from there.
-    }
-
-    fn climb(&mut self, rung: Rung, effects: &mut Vec<Effect>) {
-        self.rung = Some(rung);
-        match rung {
-            Rung::Interrupt => effects.push(Effect::Say(Word::Interrupt)),
-            Rung::EndSession => effects.extend([Effect::Say(Word::EndSession), Effect::CloseStdin]),
-            Rung::Sigint => effects.push(Effect::Signal(Push::Interrupt)),
-            Rung::Sigterm => effects.push(Effect::Signal(Push::Terminate)),
-            Rung::Sigkill => effects.push(Effect::Signal(Push::Kill)),
-        }
-        effects.push(Effect::Arm(Timer::Rung));
-    }
-
-    fn elapsed(&mut self, timer: Timer, effects: &mut Vec<Effect>) {
-        match timer {
-            Timer::Start if !self.ready => self.stop(EndReason::IdleTimedOut, effects),
-            Timer::Wall => self.stop(EndReason::TimedOut, effects),
-            Timer::Disconnect => self.stop(EndReason::Cancelled, effects),
-            Timer::Idle if self.state != SessionState::Paused => self.stop(EndReason::IdleTimedOut, effects),
-            Timer::ResultGrace if self.alive && self.rung.is_none() => {
-                self.forced = true;
-                self.climb(Rung::Sigint, effects);
-            }
-            Timer::Rung if self.alive => {
-                let next = match self.rung {
-                    Some(Rung::Interrupt) => Rung::EndSession,
-                    Some(Rung::EndSession) => Rung::Sigint,
-                    Some(Rung::Sigint) => Rung::Sigterm,
-                    _ => Rung::Sigkill,
-                };
-                self.climb(next, effects);
-            }
-            Timer::Start | Timer::Idle | Timer::ResultGrace | Timer::Rung => {}
+        self.leaving = None;
+        self.rung = None;
+        self.exit = None;
+        if self.draining || self.waiting == 0 {
+            self.let_go(effects);
+        } else {
+            // A message came while the process was on its way out: the slot is still there.
+            self.show(SessionState::Starting, true, Some(Cause::Message), effects);
+            self.begin(effects);
         }
     }
 
-    /// Shows whether the turn runs or waits for an answer.
-    fn show_turn(&mut self, effects: &mut Vec<Effect>) {
-        let state = if self.questions > 0 { SessionState::AwaitingPermission } else { SessionState::Running };
-        match self.state {
-            SessionState::Paused => self.before_pause = state,
-            SessionState::Running | SessionState::AwaitingPermission if self.state != state => {
-                self.enter(state, true, effects);
-            }
-            _ => {}
+    /// The session rests without a process.
+    fn let_go(&mut self, effects: &mut Vec<Effect>) {
+        effects.extend(Timer::ALL.map(Effect::Disarm));
+        if self.waiting > 0 {
+            self.waiting = 0;
+            effects.push(Effect::LoseMessages);
         }
-    }
-
-    fn enter(&mut self, state: SessionState, event: bool, effects: &mut Vec<Effect>) {
-        if self.state != state {
-            self.state = state;
-            effects.push(Effect::State { state, event });
-        }
+        self.state = SessionState::Idle;
+        effects.push(Effect::State { state: SessionState::Idle, event: true, cause: Some(Cause::PutAway) });
+        effects.extend([Effect::ReleaseSlot, Effect::LetGo]);
+        self.over = true;
     }
 
     fn finish(&mut self, effects: &mut Vec<Effect>) {
-        for timer in [Timer::Start, Timer::Wall, Timer::Idle, Timer::ResultGrace, Timer::Rung] {
-            effects.push(Effect::Disarm(timer));
-        }
+        effects.extend(Timer::ALL.map(Effect::Disarm));
         effects.push(Effect::ReleaseSlot);
-        self.enter(SessionState::Ended, false, effects);
+        self.show(SessionState::Ended, false, None, effects);
         effects.push(Effect::End(Box::new(self.outcome())));
+        self.over = true;
+    }
+
+    fn enter(&mut self, state: SessionState, effects: &mut Vec<Effect>) {
+        self.show(state, true, None, effects);
+    }
+
+    fn show(&mut self, state: SessionState, event: bool, cause: Option<Cause>, effects: &mut Vec<Effect>) {
+        if self.state != state {
+            self.state = state;
+            effects.push(Effect::State { state, event, cause });
+        }
     }
 }
 

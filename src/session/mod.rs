@@ -9,17 +9,21 @@
 
 pub mod admission;
 mod agent;
+mod backoff;
 pub mod error;
 pub mod feed;
+mod feeds;
 pub mod handle;
 pub mod launch;
 pub mod log;
 #[cfg(test)]
 mod log_and_feed_tests;
 pub mod machine;
+pub mod message;
 mod one_at_a_time;
 pub mod plan;
 pub mod policy;
+mod questions;
 pub mod reader;
 mod record;
 pub mod recovery;

@@ -6,8 +6,22 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::machine::Nature;
-use crate::api::session::{OnDisconnect, OnLost, Prompt, SessionKind, StartParams};
+use super::machine::{Nature, Origin};
+use super::message::Message;
+use crate::api::session::{OnDisconnect, OnLost, SessionKind, StartParams};
+use crate::claude::{CommandLine, CommandLineError, Conversation};
+
+/// The smallest budget that Claude is given, in US dollars: it takes none of nothing.
+const LEAST_BUDGET_USD: f64 = 0.000_001;
+
+/// What the program is given.
+#[derive(Debug, Clone)]
+pub enum Arguments {
+    /// Claude's, made anew for each process: what was changed meanwhile is in them.
+    Claude(Box<CommandLine>),
+    /// A command's, as they were judged.
+    Command(Vec<String>),
+}
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -19,21 +33,31 @@ pub struct Plan {
     /// The program as the settings name it; looked up when it is started.
     pub program: PathBuf,
     /// Its arguments.
-    pub args: Vec<String>,
+    pub arguments: Arguments,
     /// The directory it works in, inside an allowed root.
     pub workspace: PathBuf,
     /// It is the session's own and has to be made before the start.
     pub fresh_workspace: bool,
     /// The first message.
-    pub prompt: Option<Prompt>,
+    pub message: Option<Message>,
+    /// How it comes to run.
+    pub origin: Origin,
     /// Stays for more messages.
     pub interactive: bool,
+    /// Claude's control requests go to the client.
+    pub raw: bool,
     /// Wall-clock limit.
     pub timeout: Option<Duration>,
+    /// That limit counts for each turn: the caller has named none for the whole session.
+    pub timeout_per_turn: bool,
     /// Limit for silence.
     pub idle_timeout: Option<Duration>,
+    /// How long it waits for a slot.
+    pub queue_timeout: Duration,
     /// Can its conversation be continued later?
     pub resumable: bool,
+    /// What its conversation had cost before, in US dollars: Claude counts on from there.
+    pub cost_before: f64,
     /// What was asked for, for the record.
     pub params: StartParams,
 }
@@ -42,7 +66,56 @@ impl Plan {
     /// The plan as far as the state machine is concerned.
     #[must_use]
     pub fn nature(&self) -> Nature {
-        Nature { kind: self.kind, interactive: self.interactive, has_prompt: self.prompt.is_some() }
+        Nature {
+            kind: self.kind,
+            interactive: self.interactive,
+            // A session that lives for its connection could not be told that the connection has gone; and what a
+            // client has told a raw one at its beginning would be lost with the process.
+            put_away: self.kind == SessionKind::Claude && !self.raw && self.on_disconnect() == OnDisconnect::Keep,
+            messages: u32::from(self.message.is_some()),
+            wall_per_turn: self.timeout_per_turn,
+            origin: self.origin,
+        }
+    }
+
+    /// The program's arguments for the next process.
+    ///
+    /// # Errors
+    /// [`CommandLineError`], if the operating system would refuse them.
+    pub fn arguments(&self) -> Result<Vec<String>, CommandLineError> {
+        match &self.arguments {
+            Arguments::Claude(line) => line.arguments(),
+            Arguments::Command(words) => Ok(words.clone()),
+        }
+    }
+
+    /// Does Claude read the workspace's own settings?
+    #[must_use]
+    pub fn reads_workspace(&self) -> bool {
+        matches!(&self.arguments, Arguments::Claude(line) if !line.user_settings_only)
+    }
+
+    /// From now on there is a conversation: another process goes on with it.
+    pub fn go_on_with_conversation(&mut self) {
+        if let Arguments::Claude(line) = &mut self.arguments {
+            line.conversation = Conversation::Continue { session_id: self.id };
+        }
+    }
+
+    /// The session itself has spent so much, in US dollars: each process counts anew, and the next one may spend only
+    /// what is left of the budget.
+    pub fn spent(&mut self, dollars: f64) {
+        if let Arguments::Claude(line) = &mut self.arguments
+            && let Some(budget) = &mut line.max_budget_usd
+        {
+            *budget = (*budget - dollars.max(0.0)).max(LEAST_BUDGET_USD);
+        }
+    }
+
+    /// Does the next process go on with the session's own conversation?
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        matches!(&self.arguments, Arguments::Claude(line) if matches!(line.conversation, Conversation::Continue { .. }))
     }
 
     /// See [`OnDisconnect`]; commands always stop.

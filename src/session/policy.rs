@@ -6,14 +6,19 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::error::SessionError;
-use super::plan::Plan;
+use super::machine::Origin;
+use super::message::Message;
+use super::plan::{Arguments, Plan};
 use super::workspace::{Workspace, Workspaces};
+use crate::api::event::SessionState;
 use crate::api::principal::{Principal, Role, Scope};
 use crate::api::session::{OnLost, PermissionMode, Prompt, SessionKind, StartParams};
 use crate::claude::mcp::servers_needing_raw;
+use crate::claude::updates::parse_updates;
 use crate::claude::{CommandLine, Conversation, parse_caller_arguments};
 use crate::config::settings::{AgentSettings, Audience, SessionSettings};
 use crate::store::SessionRow;
@@ -57,8 +62,8 @@ impl Policy {
         resumed: Option<&SessionRow>,
     ) -> Result<Plan, SessionError> {
         self.check_principal(caller)?;
-        self.check_unsupported(&params)?;
-        self.check_prompt(&params)?;
+        check_raw(caller, &params)?;
+        check_first_prompt(&params)?;
         check_labels(&params)?;
         check_ceilings(&params)?;
         self.check_mode(caller, params.permission_mode)?;
@@ -76,25 +81,94 @@ impl Policy {
         let timeout = limit("timeout_seconds", params.timeout_seconds, self.sessions.timeout_seconds.duration())?;
         let idle_timeout =
             limit("idle_timeout_seconds", params.idle_timeout_seconds, self.sessions.idle_timeout_seconds.duration())?;
-        let args = command_line(&params, conversation, &workspace)
-            .arguments()
-            .map_err(|error| SessionError::InvalidParams(error.to_string()))?;
+        let queue_timeout = self.queue_timeout(params.queue_timeout_seconds)?;
+        let line = command_line(&params, conversation, &workspace);
+        line.arguments().map_err(|error| SessionError::InvalidParams(error.to_string()))?;
         self.claim(caller)?;
-        let prompt = params.prompt.take();
+        // One that is to survive its node keeps its first message, for as long as no agent has it.
+        let prompt = if params.on_lost == OnLost::Resume { params.prompt.clone() } else { params.prompt.take() };
         Ok(Plan {
             id,
             kind: SessionKind::Claude,
             program: self.agent.agent_program.clone(),
-            args,
+            arguments: Arguments::Claude(Box::new(line)),
             fresh_workspace: params.workspace.is_none() && resumed.is_none(),
             workspace: workspace.path,
-            prompt,
+            message: prompt.map(Message::new),
+            origin: Origin::New,
             interactive: params.interactive,
+            raw: params.raw,
             timeout,
+            timeout_per_turn: params.interactive && params.timeout_seconds.is_none(),
             idle_timeout,
+            queue_timeout,
             resumable: true,
+            cost_before: resumed.and_then(|row| row.total_cost_usd).unwrap_or_default(),
             params,
         })
+    }
+
+    /// The plan of a session that goes on under its own id: one that was put away, or whose node died. What was
+    /// judged at its start is not judged again, but for its workspace, which may have gone.
+    ///
+    /// # Errors
+    /// [`SessionError::NotAllowed`] or [`SessionError::InvalidParams`], if it can't go on here.
+    pub fn plan_again(
+        &self,
+        row: &SessionRow,
+        resumed: Option<&SessionRow>,
+        origin: Origin,
+    ) -> Result<Plan, SessionError> {
+        let params: StartParams = serde_json::from_str(&row.params).map_err(|error| {
+            tracing::error!(session_id = %row.id, %error, "a session's parameters can't be read");
+            SessionError::NotAllowed("the session can't be brought back: its record is damaged".to_owned())
+        })?;
+        let fresh = params.workspace.is_none() && params.resume.is_none();
+        // Its own one is made again if it has gone; it may also never have been made.
+        let workspace = match (self.workspaces.named(&row.workspace), fresh) {
+            (Err(_), true) => self.workspaces.fresh(row.id)?,
+            (named, _) => named?,
+        };
+        // Only one with a conversation is put away.
+        let has_begun = origin == Origin::Woken
+            || row.total_cost_usd.is_some()
+            || !matches!(row.state, SessionState::Queued | SessionState::Starting | SessionState::Idle);
+        let conversation = match params.resume {
+            _ if has_begun => Conversation::Continue { session_id: row.id },
+            Some(from) => Conversation::Fork { from, session_id: row.id },
+            None => Conversation::New { session_id: row.id },
+        };
+        // What an agent may have got is never sent again unasked.
+        let unsent = (row.state == SessionState::Queued && !has_begun).then(|| params.prompt.clone()).flatten();
+        let message =
+            unsent.map(|prompt| Message { id: row.messages.first().copied().unwrap_or_else(Uuid::new_v4), prompt });
+        let cost_before = row.total_cost_usd.unwrap_or_default();
+        let inherited = resumed.and_then(|resumed| resumed.total_cost_usd).unwrap_or_default();
+        let mut plan = Plan {
+            id: row.id,
+            kind: row.kind,
+            program: self.agent.agent_program.clone(),
+            arguments: Arguments::Claude(Box::new(command_line(&params, conversation, &workspace))),
+            fresh_workspace: fresh,
+            workspace: workspace.path,
+            message,
+            origin,
+            interactive: params.interactive,
+            raw: params.raw,
+            timeout: limit("timeout_seconds", params.timeout_seconds, self.sessions.timeout_seconds.duration())?,
+            timeout_per_turn: params.interactive && params.timeout_seconds.is_none(),
+            idle_timeout: limit(
+                "idle_timeout_seconds",
+                params.idle_timeout_seconds,
+                self.sessions.idle_timeout_seconds.duration(),
+            )?,
+            queue_timeout: self.queue_timeout(params.queue_timeout_seconds)?,
+            resumable: true,
+            cost_before,
+            params,
+        };
+        plan.spent(cost_before - inherited);
+        Ok(plan)
     }
 
     /// Judges the dialect's `execute`: the words of a command line that never sees a shell.
@@ -124,7 +198,7 @@ impl Policy {
         }
         let id = Uuid::new_v4();
         let workspace = self.workspaces.fresh(id)?;
-        let (program, args) = if program == "claude" {
+        let (program, words) = if program == "claude" {
             let parsed = parse_caller_arguments(args).map_err(|error| SessionError::NotAllowed(error.to_string()))?;
             self.check_mode(caller, parsed.permission_mode)?;
             for config in &parsed.mcp_config {
@@ -145,16 +219,40 @@ impl Policy {
             id,
             kind: SessionKind::Command,
             program,
-            args,
+            arguments: Arguments::Command(words),
             workspace: workspace.path,
             fresh_workspace: true,
-            prompt: None,
+            message: None,
+            origin: Origin::New,
             interactive: false,
+            raw: false,
             timeout,
+            timeout_per_turn: false,
             idle_timeout: limit("timeout", None, self.sessions.idle_timeout_seconds.duration())?,
+            queue_timeout: self.sessions.queue_timeout_seconds.duration(),
             resumable: false,
+            cost_before: 0.0,
             params: StartParams::default(),
         })
+    }
+
+    /// Judges rules that a caller wants Claude to remember with an answer: none may reach beyond the session.
+    ///
+    /// # Errors
+    /// [`SessionError::NotAllowed`], [`SessionError::InvalidParams`].
+    pub fn check_updates(&self, caller: &Principal, updates: &[Value]) -> Result<(), SessionError> {
+        for update in parse_updates(updates).map_err(|error| SessionError::InvalidParams(error.to_string()))? {
+            if !update.stays_in_session {
+                let text = "rules can be kept for the session or its workspace (`session`, `localSettings`, \
+                            `projectSettings`), not for everybody";
+                return Err(SessionError::NotAllowed(text.to_owned()));
+            }
+            self.check_mode(caller, update.mode)?;
+            for directory in &update.directories {
+                self.workspaces.named(directory)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes what the plan needs before its start.
@@ -190,30 +288,17 @@ impl Policy {
         ))
     }
 
-    fn check_unsupported(&self, params: &StartParams) -> Result<(), SessionError> {
-        let refused = [(params.raw, "raw"), (params.on_lost == OnLost::Resume, "on_lost: resume")];
-        match refused.into_iter().find(|(asked, _)| *asked) {
-            Some((_, name)) => Err(SessionError::NotAllowed(format!("`{name}` is not available in this version"))),
-            None => Ok(()),
-        }
+    /// How long a session waits for a slot.
+    fn queue_timeout(&self, asked: Option<f64>) -> Result<Duration, SessionError> {
+        let default = self.sessions.queue_timeout_seconds.duration();
+        Ok(limit("queue_timeout_seconds", asked, default)?.unwrap_or(Duration::from_secs_f64(LONGEST_SECONDS)))
     }
 
-    fn check_prompt(&self, params: &StartParams) -> Result<(), SessionError> {
-        let invalid = |text: &str| Err(SessionError::InvalidParams(text.to_owned()));
-        match &params.prompt {
-            None if params.interactive => Ok(()),
-            None => invalid("`prompt` is missing; only an interactive session can start without one"),
-            Some(Prompt::Text(text)) if text.is_empty() => invalid("`prompt` is empty"),
-            Some(Prompt::Text(text)) if text.contains('\0') => invalid("`prompt` must not hold a NUL"),
-            Some(Prompt::Blocks(blocks)) if blocks.is_empty() => invalid("`prompt` holds no content block"),
-            Some(Prompt::Blocks(blocks)) if !blocks.iter().all(|block| block.contains_key("type")) => {
-                invalid("every content block of `prompt` needs a `type`")
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
-    fn check_mode(&self, caller: &Principal, mode: Option<PermissionMode>) -> Result<(), SessionError> {
+    /// May the caller have that permission mode?
+    ///
+    /// # Errors
+    /// [`SessionError::NotAllowed`].
+    pub fn check_mode(&self, caller: &Principal, mode: Option<PermissionMode>) -> Result<(), SessionError> {
         let allowed = match self.agent.bypass_permissions {
             Audience::Nobody => false,
             Audience::Admin => caller.role == Role::Admin,
@@ -225,6 +310,41 @@ impl Policy {
             ));
         }
         Ok(())
+    }
+}
+
+/// Raw sessions are for those who may write to an agent's stdin.
+fn check_raw(caller: &Principal, params: &StartParams) -> Result<(), SessionError> {
+    if params.raw && !caller.has(Scope::Raw) {
+        return Err(SessionError::NotAllowed("`raw` needs the scope `raw`".to_owned()));
+    }
+    Ok(())
+}
+
+fn check_first_prompt(params: &StartParams) -> Result<(), SessionError> {
+    match &params.prompt {
+        None if params.interactive => Ok(()),
+        None => Err(SessionError::InvalidParams(
+            "`prompt` is missing; only an interactive session can start without one".to_owned(),
+        )),
+        Some(prompt) => check_prompt(prompt),
+    }
+}
+
+/// Can that be a message?
+///
+/// # Errors
+/// [`SessionError::InvalidParams`].
+pub fn check_prompt(prompt: &Prompt) -> Result<(), SessionError> {
+    let invalid = |text: &str| Err(SessionError::InvalidParams(text.to_owned()));
+    match prompt {
+        Prompt::Text(text) if text.is_empty() => invalid("`prompt` is empty"),
+        Prompt::Text(text) if text.contains('\0') => invalid("`prompt` must not hold a NUL"),
+        Prompt::Blocks(blocks) if blocks.is_empty() => invalid("`prompt` holds no content block"),
+        Prompt::Blocks(blocks) if !blocks.iter().all(|block| block.contains_key("type")) => {
+            invalid("every content block of `prompt` needs a `type`")
+        }
+        _ => Ok(()),
     }
 }
 

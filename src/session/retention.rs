@@ -109,11 +109,19 @@ impl Retention {
                 if !due(row, removed.bytes) {
                     return Ok(());
                 }
-                if self.store.remove_session(row.id).await? {
-                    removed.sessions += 1;
-                    removed.bytes += row.bytes;
-                    metrics::session_removed(row.bytes);
-                    tracing::debug!(session_id = %row.id, "an ended session is no longer kept");
+                match self.store.remove_session(row.id).await {
+                    Ok(true) => {
+                        removed.sessions += 1;
+                        removed.bytes += row.bytes;
+                        metrics::session_removed(row.bytes);
+                        tracing::debug!(session_id = %row.id, "an ended session is no longer kept");
+                    }
+                    Ok(false) => {}
+                    // It stays, and must not keep those that ended after it.
+                    Err(error @ StoreError::Damaged(_)) => {
+                        tracing::warn!(session_id = %row.id, %error, "an ended session can't be removed");
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }
@@ -122,4 +130,46 @@ impl Retention {
 
 fn nonzero(length: Duration) -> Option<Duration> {
     (!length.is_zero()).then_some(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::settings::Seconds;
+    use crate::store::contract::sample;
+    use crate::store::faulty::Faulty;
+    use crate::store::sqlite::test_store;
+
+    #[tokio::test]
+    async fn a_damaged_session_does_not_keep_those_that_ended_after_it() {
+        let faulty = Faulty::new(test_store(), 1, 1.0);
+        faulty.set_failing(false);
+        let store = Arc::clone(&faulty) as SharedStore;
+        for n in 1..=4 {
+            store.create_session(sample::session(n)).await.unwrap();
+            store.end_session(sample::id(n), 1, sample::last_batch(1), sample::end_patch()).await.unwrap();
+        }
+        let damaged = [1, 3].map(sample::id);
+        damaged.into_iter().for_each(|id| faulty.damage(id));
+        let over = now_ms();
+        for settings in [
+            RetentionSettings { keep_ended_seconds: Seconds::new(1.0), keep_bytes: 0, ..RetentionSettings::default() },
+            RetentionSettings { keep_bytes: 1, ..RetentionSettings::default() },
+        ] {
+            let round = Retention::new(Arc::clone(&store), settings.clone()).round(over).await.unwrap();
+            let expected =
+                if settings.keep_bytes == 0 { Removed { sessions: 2, bytes: 128 } } else { Removed::default() };
+            assert_eq!(round, expected, "{settings:?}");
+            for n in 1..=4 {
+                let kept = store.session(sample::id(n)).await.unwrap().is_some();
+                assert_eq!(kept, damaged.contains(&sample::id(n)), "session {n}, {settings:?}");
+            }
+        }
+        // A store that is away is another matter: the round fails and is tried again.
+        faulty.set_failing(true);
+        let settings = RetentionSettings::default();
+        assert!(Retention::new(store, settings).round(over).await.is_err());
+    }
 }

@@ -26,6 +26,7 @@ pub(super) fn session_view(row: &SessionRow) -> Session {
         labels: row.labels.clone(),
         resumed_from: row.resumed_from,
         last_seq: row.last_seq,
+        total_cost_usd: row.total_cost_usd,
         ended: row.ended.clone(),
     }
 }

@@ -8,11 +8,11 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::backoff::Backoff;
 use super::feed::Feed;
 use super::log::{Encoder, decode};
 use crate::api::event::EventType;
@@ -20,9 +20,6 @@ use crate::api::selector::EventKind;
 use crate::store::{Batch, SessionPatch, SharedStore, Store, StoreError};
 use crate::telemetry::metrics::{self, EventCounters};
 use crate::telemetry::time::now_ms;
-
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const LONGEST_RETRY: Duration = Duration::from_secs(2);
 
 /// Batches that one cut removes at most, so that no other writer waits for long.
 const CUT_BATCHES: u32 = 32;
@@ -80,6 +77,17 @@ impl LogWriter {
     #[must_use]
     pub fn limited_to(self, limit: u64) -> Self {
         Self { limit, ..self }
+    }
+
+    /// The number of the newest event taken in.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.encoder.last_seq()
+    }
+
+    /// Nothing more will be written for a while: what readers need from now on they read from the store.
+    pub fn rest(&self) {
+        self.feed.forget();
     }
 
     /// Takes an event whose data is a type of ours.
@@ -174,7 +182,7 @@ impl LogWriter {
         // The terminal event is the last one pushed, so it is in the batch after which nothing waits.
         let end = if self.encoder.pending_bytes() == 0 { self.end.take() } else { None };
         Box::pin(async move {
-            let mut wait = FIRST_RETRY;
+            let mut backoff = Backoff::default();
             loop {
                 let outcome = match &end {
                     Some(patch) => store.end_session(session, epoch, batch.clone(), patch.clone()).await,
@@ -183,8 +191,7 @@ impl LogWriter {
                 match outcome {
                     Err(error) if error.retryable() => {
                         tracing::warn!(session_id = %session, %error, "the store did not take events; trying again");
-                        tokio::time::sleep(wait).await;
-                        wait = (wait * 2).min(LONGEST_RETRY);
+                        backoff.pause().await;
                     }
                     Err(error) => return Err(error),
                     Ok(()) if end.is_none() && limit > 0 && kept > limit => {

@@ -4,16 +4,18 @@
 //! Half of the failing writes land all the same, as they do when an answer is lost on its way; failing reads
 //! reach nothing. Which calls fail comes from a seed: the same calls in the same order fail the same way.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow,
-    SharedStore, SlotOutcome, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
+    SessionRow, SharedStore, SlotOutcome, Spend, Store, StoreError,
 };
 
 use crate::api::selector::TypeSet;
@@ -54,6 +56,8 @@ pub struct Faulty {
     failing: AtomicBool,
     failed: AtomicU64,
     landed: AtomicU64,
+    /// Sessions that can't be removed. Held for a look only.
+    damaged: Mutex<BTreeSet<Uuid>>,
 }
 
 /// What becomes of one call.
@@ -76,12 +80,18 @@ impl Faulty {
             failing: AtomicBool::new(true),
             failed: AtomicU64::new(0),
             landed: AtomicU64::new(0),
+            damaged: Mutex::default(),
         })
     }
 
     /// Switches failing on and off. Calls that run go on as they began.
     pub fn set_failing(&self, failing: bool) {
         self.failing.store(failing, Ordering::SeqCst);
+    }
+
+    /// Removing that session ends with [`StoreError::Damaged`] from now on, whether failing is on or off.
+    pub fn damage(&self, session: Uuid) {
+        self.damaged.lock().insert(session);
     }
 
     /// How many calls have failed so far, those that landed included.
@@ -168,6 +178,10 @@ impl Store for Faulty {
         self.reads(self.inner.unfinished_sessions(node)).await
     }
 
+    async fn put_away_sessions(&self, query: PutAwayQuery) -> Result<Vec<SessionRow>, StoreError> {
+        self.reads(self.inner.put_away_sessions(query)).await
+    }
+
     async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
         self.writes(self.inner.append(id, epoch, batch)).await
     }
@@ -203,6 +217,9 @@ impl Store for Faulty {
     }
 
     async fn remove_session(&self, id: Uuid) -> Result<bool, StoreError> {
+        if self.damaged.lock().contains(&id) {
+            return Err(StoreError::Damaged("it is damaged on purpose".to_owned()));
+        }
         self.writes(self.inner.remove_session(id)).await
     }
 
@@ -228,6 +245,18 @@ impl Store for Faulty {
 
     async fn slots_taken(&self) -> Result<u64, StoreError> {
         self.reads(self.inner.slots_taken()).await
+    }
+
+    async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {
+        self.writes(self.inner.add_spend(spend)).await
+    }
+
+    async fn spent_since(&self, owner: &str, since_ms: u64) -> Result<u64, StoreError> {
+        self.reads(self.inner.spent_since(owner, since_ms)).await
+    }
+
+    async fn forget_spend(&self, before_ms: u64) -> Result<(), StoreError> {
+        self.writes(self.inner.forget_spend(before_ms)).await
     }
 
     async fn create_account(&self, account: Account) -> Result<(), StoreError> {

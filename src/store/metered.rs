@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow,
-    SharedStore, SlotOutcome, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
+    SessionRow, SharedStore, SlotOutcome, Spend, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::metrics;
@@ -61,6 +61,7 @@ meters!(
     list_sessions,
     session_by_key,
     unfinished_sessions,
+    put_away_sessions,
     append,
     end_session,
     read,
@@ -75,6 +76,9 @@ meters!(
     release_slot,
     release_node_slots,
     slots_taken,
+    add_spend,
+    spent_since,
+    forget_spend,
     create_account,
     update_account,
     account_by_name,
@@ -137,6 +141,10 @@ impl Store for Metered {
         self.meters.unfinished_sessions.measure(self.inner.unfinished_sessions(node)).await
     }
 
+    async fn put_away_sessions(&self, query: PutAwayQuery) -> Result<Vec<SessionRow>, StoreError> {
+        self.meters.put_away_sessions.measure(self.inner.put_away_sessions(query)).await
+    }
+
     async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
         self.meters.append.measure(self.inner.append(id, epoch, batch)).await
     }
@@ -197,6 +205,18 @@ impl Store for Metered {
 
     async fn slots_taken(&self) -> Result<u64, StoreError> {
         self.meters.slots_taken.measure(self.inner.slots_taken()).await
+    }
+
+    async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {
+        self.meters.add_spend.measure(self.inner.add_spend(spend)).await
+    }
+
+    async fn spent_since(&self, owner: &str, since_ms: u64) -> Result<u64, StoreError> {
+        self.meters.spent_since.measure(self.inner.spent_since(owner, since_ms)).await
+    }
+
+    async fn forget_spend(&self, before_ms: u64) -> Result<(), StoreError> {
+        self.meters.forget_spend.measure(self.inner.forget_spend(before_ms)).await
     }
 
     async fn create_account(&self, account: Account) -> Result<(), StoreError> {

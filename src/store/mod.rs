@@ -1,7 +1,7 @@
 //! Where facts are kept: the [`Store`] trait and the types that pass through it.
 //!
-//! A store keeps sessions, their event logs, slots, accounts and idempotency keys. It knows nothing of
-//! processes, of Claude or of sockets. Every implementation passes the one suite in `contract`.
+//! A store keeps sessions, their event logs, slots, what was spent, accounts and idempotency keys. It knows
+//! nothing of processes, of Claude or of sockets. Every implementation passes the one suite in `contract`.
 //!
 //! Invariants:
 //! - An acknowledged append is durable against `kill -9` and is returned by every later read.
@@ -26,8 +26,8 @@ use uuid::Uuid;
 
 pub use error::StoreError;
 pub use types::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow,
-    SlotOutcome,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
+    SessionRow, SlotOutcome, Spend,
 };
 
 use crate::api::selector::TypeSet;
@@ -70,9 +70,14 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// The session that `owner` created with that idempotency key, and the fingerprint it came with.
     async fn session_by_key(&self, owner: &str, key: &str) -> Result<Option<(SessionRow, String)>, StoreError>;
 
-    /// Every session that has not ended and belongs to `node` (or to any node, if `None`), oldest first:
-    /// what a gateway must account for when it starts.
+    /// Every session that has not ended, is not put away and belongs to `node` (or to any node, if `None`),
+    /// oldest first: what a gateway must account for when it starts.
     async fn unfinished_sessions(&self, node: Option<&str>) -> Result<Vec<SessionRow>, StoreError>;
+
+    /// Put-away sessions, the longest put away first (by `put_away_at_ms`, then id). Pages stay stable while
+    /// sessions come and go: the cursor is the last row's moment and id. A record that can't be read is left
+    /// out and logged.
+    async fn put_away_sessions(&self, query: PutAwayQuery) -> Result<Vec<SessionRow>, StoreError>;
 
     // --- event logs -------------------------------------------------------------------------------
 
@@ -83,8 +88,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError>;
 
     /// Appends the batch that holds the terminal event and marks the session ended (whatever state the patch
-    /// names), in one step. The patch gives `ended_at_ms` and `ended`; its `owner` is ignored. Idempotent: the
-    /// very same batch again is a success and changes nothing. [`StoreError::NotOwner`] for an old `epoch`
+    /// names), in one step: it is put away no more and no message waits. The patch gives `ended_at_ms`, `ended`
+    /// and, if known, `total_cost_usd`; the rest of it is ignored. Idempotent: the very same batch again is a
+    /// success and changes nothing. [`StoreError::NotOwner`] for an old `epoch`
     /// and for any other batch once the session has ended; [`StoreError::Gap`] as in [`Store::append`], also
     /// for a batch that is in the log already without having ended the session.
     async fn end_session(&self, id: Uuid, epoch: u64, batch: Batch, patch: SessionPatch) -> Result<(), StoreError>;
@@ -109,7 +115,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn cut_head(&self, id: Uuid, epoch: u64, keep_bytes: u64, max_batches: u32) -> Result<LogBounds, StoreError>;
 
     /// Ended sessions, the longest ended first (by `ended_at_ms`, then id). Pages stay stable while sessions
-    /// come and go: the cursor is the last row's moment and id.
+    /// come and go: the cursor is the last row's moment and id. A record that can't be read is left out and
+    /// logged, so that it does not keep the others.
     async fn ended_sessions(&self, query: EndedQuery) -> Result<Vec<EndedRow>, StoreError>;
 
     /// The payload bytes that all sessions keep together; removed sessions count no more.
@@ -142,6 +149,18 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// How many slots are taken.
     async fn slots_taken(&self) -> Result<u64, StoreError>;
+
+    // --- spend ------------------------------------------------------------------------------------
+
+    /// Writes down what was spent. Idempotent by session and number: of two entries with the same, the first
+    /// counts. The session need not be there, and its removal leaves its entries.
+    async fn add_spend(&self, spend: Spend) -> Result<(), StoreError>;
+
+    /// What that owner has spent after `since_ms` (not at that moment itself), in millionths of a US dollar.
+    async fn spent_since(&self, owner: &str, since_ms: u64) -> Result<u64, StoreError>;
+
+    /// Forgets what was spent before `before_ms`, by all owners.
+    async fn forget_spend(&self, before_ms: u64) -> Result<(), StoreError>;
 
     // --- accounts ---------------------------------------------------------------------------------
 

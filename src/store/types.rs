@@ -76,6 +76,16 @@ pub struct SessionRow {
     pub ended: Option<Ended>,
     /// `session.start`'s parameters as JSON, for a later resume. Never logged.
     pub params: String,
+    /// Since when nobody runs it, if it was put away: it has no process, no slot and no supervisor, and waits
+    /// to be taken over and woken.
+    #[serde(default)]
+    pub put_away_at_ms: Option<u64>,
+    /// The messages that were taken in and whose turn is not over, the running one first.
+    #[serde(default)]
+    pub messages: Vec<Uuid>,
+    /// What Claude said last that the conversation has cost, in US dollars; `None`: there is no conversation yet.
+    #[serde(default)]
+    pub total_cost_usd: Option<f64>,
 }
 
 /// A session to create.
@@ -109,6 +119,16 @@ pub struct SessionPatch {
     pub ended: Option<Ended>,
     /// Take over: the new node and epoch.
     pub owner: Option<(String, u64)>,
+    /// Put away at that moment, or (`Some(None)`) woken.
+    pub put_away_at_ms: Option<Option<u64>>,
+    /// The messages whose turn is not over, all of them.
+    pub messages: Option<Vec<Uuid>>,
+    /// What the conversation has cost, in US dollars.
+    pub total_cost_usd: Option<f64>,
+    /// The model asked for, or (`Some(None)`) none.
+    pub model: Option<Option<String>>,
+    /// The parameters for a later resume, as JSON.
+    pub params: Option<String>,
 }
 
 /// Which sessions to list.
@@ -157,6 +177,32 @@ pub struct EndedRow {
     pub bytes: u64,
     /// The directory it worked in.
     pub workspace: String,
+}
+
+/// Which put-away sessions to tell, the longest put away first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PutAwayQuery {
+    /// Only those put away before this moment.
+    pub before_ms: Option<u64>,
+    /// Only those that come after this row: its `put_away_at_ms` and id.
+    pub after: Option<(u64, Uuid)>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+/// An entry of the spend ledger: what one event of a session told that was spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spend {
+    /// The subject of the account that pays.
+    pub owner: String,
+    /// The session; with `seq` the entry's key.
+    pub session: Uuid,
+    /// The number of the event that told it.
+    pub seq: u64,
+    /// When it was spent.
+    pub at_ms: u64,
+    /// How much, in millionths of a US dollar: at most 2^53 - 1, nine thousand million dollars.
+    pub micro_usd: u64,
 }
 
 /// What came of asking for a slot.

@@ -15,6 +15,9 @@ use crate::api::event::{EndReason, EventType, SessionState};
 const SECONDS: [f64; 16] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0];
 
+/// Buckets of the time that sessions wait in the queue: 10 ms to an hour.
+const WAITS: [f64; 12] = [0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0];
+
 /// The one recorder's handle. A lock, so that two first callers at once don't both install one.
 static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
 
@@ -30,6 +33,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     }
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Full("cc_gateway_slot_wait_seconds".to_owned()), &WAITS)?
         .install_recorder()?;
     describe();
     Ok(installed.insert(handle).clone())
@@ -47,6 +51,8 @@ fn describe() {
         "Bytes of events removed, with their sessions or from the head of a long log"
     );
     describe_gauge!("cc_gateway_slots_max", "Slots there are");
+    describe_gauge!("cc_gateway_sessions_waiting", "Sessions of this node that wait for a slot");
+    describe_histogram!("cc_gateway_slot_wait_seconds", Unit::Seconds, "From joining the queue to the slot");
     describe_counter!("cc_gateway_events_total", "Events taken into session logs, by type");
     describe_counter!("cc_gateway_event_bytes_total", Unit::Bytes, "Bytes of event data taken into session logs");
     describe_counter!("cc_gateway_events_sent_total", "Events written to connections");
@@ -63,6 +69,7 @@ fn describe() {
     describe_counter!("cc_gateway_processes_swept_total", "Left-over processes killed after a session's end");
     describe_counter!("cc_gateway_task_panics_total", "Tasks that panicked, by task: each is a bug");
     describe_gauge!("cc_gateway_build_info", "1, with the version as label");
+    sessions_waiting(0);
     gauge!("cc_gateway_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     for state in SessionState::ALL {
         gauge!("cc_gateway_sessions", "state" => state.as_str()).set(0.0);
@@ -100,6 +107,17 @@ pub fn start_refused(kind: &'static str) {
 /// How many slots there are.
 pub fn slots_max(slots: u32) {
     gauge!("cc_gateway_slots_max").set(f64::from(slots));
+}
+
+/// So many sessions of this node wait for a slot.
+pub fn sessions_waiting(count: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 wait")]
+    gauge!("cc_gateway_sessions_waiting").set(count as f64);
+}
+
+/// A session that waited for a slot has got one.
+pub fn slot_waited(waited: Duration) {
+    histogram!("cc_gateway_slot_wait_seconds").record(waited.as_secs_f64());
 }
 
 /// Handles for the per-event path: kept, because looking a metric up costs more than counting.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -42,11 +43,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Runs the connection to its end.
-    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+    /// Runs the connection to its end. `begun` is what has been read of it already.
+    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S, begun: Bytes) {
         let (stream, progress) = Counted::new(stream);
         let settings = &self.settings;
-        let socket = socket(stream, settings.max_message_bytes).await;
+        let socket = socket(stream, begun, settings.max_message_bytes).await;
         let (sink, mut frames) = socket.split();
         let (outgoing, queue) = self.outbox;
         let (close, closing) = self.close;
@@ -140,8 +141,11 @@ impl Reader {
         let (mut heard, mut signs) = (Instant::now(), 0);
         loop {
             let frame = tokio::select! {
-                frame = frames.next() => frame,
+                // What has come counts before the silence: it may have waited here while calls had no room.
+                biased;
                 reason = asked(closing) => return reason,
+                () = sleep_until(token_ends) => return Close::TokenEnded,
+                frame = frames.next() => frame,
                 () = sleep_until(heard + silence) => {
                     if self.signs_of_life() == signs {
                         return Close::Gone;
@@ -149,7 +153,6 @@ impl Reader {
                     (heard, signs) = (Instant::now(), self.signs_of_life());
                     continue;
                 }
-                () = sleep_until(token_ends) => return Close::TokenEnded,
             };
             (heard, signs) = (Instant::now(), self.signs_of_life());
             match frame {

@@ -3,13 +3,12 @@
 //! Also turns an upgraded connection into a socket with bounded buffers. No extension is ever negotiated.
 
 use axum::body::Body;
+use bytes::Bytes;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -114,24 +113,22 @@ impl Handshake {
     }
 }
 
-/// The socket on an upgraded connection. Messages above `max_message_bytes` fail the read.
+/// The socket on an upgraded connection, of which `begun` has been read already. Messages above `max_message_bytes` fail the read.
 ///
 /// What waits to be written is bounded by its user: the sink takes the next message only when the ones before
 /// it fit into the write buffer. A limit here would not bound that further, it would only make a long event
 /// one that can never be sent.
-pub async fn socket<S: AsyncRead + AsyncWrite + Unpin>(stream: S, max_message_bytes: usize) -> WebSocketStream<S> {
+pub async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    begun: Bytes,
+    max_message_bytes: usize,
+) -> WebSocketStream<S> {
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(max_message_bytes))
         .max_frame_size(Some(max_message_bytes));
-    WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await
-}
-
-/// An upgraded connection as a plain stream.
-#[must_use]
-pub fn stream(upgraded: Upgraded) -> TokioIo<Upgraded> {
-    TokioIo::new(upgraded)
+    WebSocketStream::from_partially_read(stream, begun.into(), Role::Server, Some(config)).await
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {

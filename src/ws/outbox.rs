@@ -2,7 +2,7 @@
 //!
 //! Feeds while more is ready, then flushes once. Nothing is ever dropped and nothing grows: a client that
 //! reads slowly makes this task wait, and the events stay in the log. A client that takes no byte at all for
-//! too long ends the connection.
+//! too long ends the connection. Pings go out in time however much waits to be sent.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{Sink, SinkExt};
 use metrics::Counter;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::close::Close;
@@ -63,7 +63,11 @@ pub(super) struct Outbox<S> {
     pub written: Bytes,
     pub settings: Arc<WebSocketSettings>,
     attachments: Vec<Attachment>,
+    /// How many of them are filtered, and so may have to be told how far they have come.
+    filtered: usize,
     wake: Arc<Notify>,
+    /// When the next ping is due. Asked before every message, since a reader who is behind always has more.
+    ping_at: Instant,
     sent: Counter,
     frames: Vec<Frame>,
 }
@@ -77,6 +81,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
         written: Bytes,
         settings: Arc<WebSocketSettings>,
     ) -> Self {
+        let ping_at = Instant::now() + settings.ping_interval_seconds.duration();
         Self {
             sink,
             queue,
@@ -86,7 +91,9 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
             written,
             settings,
             attachments: Vec::new(),
+            filtered: 0,
             wake: Arc::new(Notify::new()),
+            ping_at,
             sent: events_sent(),
             frames: Vec::new(),
         }
@@ -116,9 +123,6 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
     }
 
     async fn serve(&mut self) -> Result<Close, Close> {
-        let mut ping = interval(self.settings.ping_interval_seconds.duration());
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ping.tick().await;
         let mut tell = interval(TELL_INTERVAL);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut fed = false;
@@ -137,10 +141,9 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
                 tokio::task::consume_budget().await;
                 continue;
             }
-            let filtered = self.attachments.iter().any(|attachment| attachment.reader.is_filtered());
             tokio::select! {
                 _ = self.close.changed() => {}
-                _ = tell.tick(), if filtered => {}
+                _ = tell.tick(), if self.filtered > 0 => {}
                 () = self.wake.notified() => {}
                 outgoing = self.queue.recv() => match outgoing {
                     Some(outgoing) => {
@@ -149,12 +152,8 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
                     }
                     None => return Ok(Close::Gone),
                 },
-                _ = ping.tick() => {
-                    self.feed(Message::Ping(Default::default())).await?;
-                    if self.peer.speaks_dialect() {
-                        let timestamp = Duration::from_millis(now_ms()).as_secs_f64();
-                        self.feed_text(notification("ping", &Ping { timestamp })).await?;
-                    }
+                () = sleep_until(self.ping_at) => {
+                    self.ping().await?;
                     fed = true;
                 }
             }
@@ -185,6 +184,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
                 }
                 for mut attachment in reply.attachments {
                     attachment.reader.wake_by(&self.wake);
+                    self.filtered += usize::from(attachment.reader.is_filtered());
                     self.attachments.push(attachment);
                 }
                 Ok(())
@@ -201,6 +201,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
             let Some(attachment) = self.attachments.get(at) else { break };
             if attachment.reader.has_ended() || attachment.attached.is_gone() {
                 let attachment = self.attachments.swap_remove(at);
+                self.filtered -= usize::from(attachment.reader.is_filtered());
                 self.peer.done(attachment.reader.session(), &attachment.attached);
             } else {
                 at += 1;
@@ -211,6 +212,9 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
 
     /// Tells filtered readers how far they have come, where it is time. `true` if anything was fed.
     async fn tell_cursors(&mut self) -> Result<bool, Close> {
+        if self.filtered == 0 {
+            return Ok(false);
+        }
         let mut due = Vec::new();
         for attachment in self.attachments.iter_mut().filter(|attachment| attachment.reader.left_out() > 0) {
             let late = attachment.told_at.elapsed() >= TELL_AFTER;
@@ -301,7 +305,25 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
         self.feed(Message::Text(text.into())).await
     }
 
+    /// Feeds a message, and before it the ping that is due.
     async fn feed(&mut self, message: Message) -> Result<(), Close> {
+        if Instant::now() >= self.ping_at {
+            self.ping().await?;
+        }
+        self.put(message).await
+    }
+
+    async fn ping(&mut self) -> Result<(), Close> {
+        self.ping_at = Instant::now() + self.settings.ping_interval_seconds.duration();
+        self.put(Message::Ping(Default::default())).await?;
+        if self.peer.speaks_dialect() {
+            let timestamp = Duration::from_millis(now_ms()).as_secs_f64();
+            self.put(Message::Text(notification("ping", &Ping { timestamp }).into())).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, message: Message) -> Result<(), Close> {
         let Self { sink, written, settings, close, attachments, .. } = self;
         guarded(sink.feed(message), written, settings, close, attachments).await
     }

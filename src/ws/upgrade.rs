@@ -23,6 +23,7 @@ use super::registry::Connections;
 use crate::auth::{AuthError, Authenticator, origin};
 use crate::config::settings::WebSocketSettings;
 use crate::http::connection::ConnectionPermit;
+use crate::http::hand_over;
 use crate::http::problem::HttpProblem;
 use crate::rpc::dispatch::Dispatcher;
 use crate::rpc::peer::Peer;
@@ -105,7 +106,10 @@ async fn accept(state: &WsState, request: &mut Request, speaks_dialect: bool) ->
     let place = request.extensions().get::<Arc<ConnectionPermit>>().cloned();
     let served = async move {
         match on_upgrade.await {
-            Ok(upgraded) => connection.run(handshake::stream(upgraded)).await,
+            Ok(upgraded) => match hand_over(upgraded) {
+                Some((stream, begun)) => connection.run(stream, begun).await,
+                None => tracing::error!("an upgraded connection is none of the accept loop's"),
+            },
             // The client went away between its request and our answer.
             Err(error) => tracing::debug!(%error, "an upgrade was not completed"),
         }

@@ -10,7 +10,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use cc_gateway::config::settings::HttpSettings;
-use cc_gateway::http::{AcceptLimits, Connections};
+use cc_gateway::http::{AcceptLimits, Connections, hand_over};
 use cc_gateway::telemetry::tasks;
 use cc_gateway::ws::{Close, handshake};
 use futures_util::{SinkExt, StreamExt};
@@ -50,7 +50,8 @@ async fn upgrade(mut request: Request) -> Response {
 }
 
 async fn echo(upgraded: Upgraded) {
-    let mut socket = handshake::socket(handshake::stream(upgraded), LARGEST).await;
+    let (stream, begun) = hand_over(upgraded).expect("a connection of the accept loop");
+    let mut socket = handshake::socket(stream, begun, LARGEST).await;
     let close = loop {
         match socket.next().await {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {

@@ -12,12 +12,13 @@ use crate::support::{Gateway, http as web};
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Every family that `/metrics` must hold once a session has run.
-const FAMILIES: [&str; 18] = [
+const FAMILIES: [&str; 19] = [
     "cc_gateway_sessions",
     "cc_gateway_sessions_started_total",
     "cc_gateway_sessions_ended_total",
     "cc_gateway_starts_refused_total",
     "cc_gateway_slots_max",
+    "cc_gateway_sessions_waiting",
     "cc_gateway_events_total",
     "cc_gateway_event_bytes_total",
     "cc_gateway_events_sent_total",

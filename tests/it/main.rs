@@ -11,8 +11,10 @@
     reason = "a test fails by panicking, and its helpers are tests too"
 )]
 
+mod agent_sdk;
 mod autobahn;
 mod command_line;
+mod counters;
 mod dialect;
 mod documents;
 mod harness;
@@ -30,7 +32,6 @@ mod rpc_scopes;
 mod session;
 mod smoke;
 mod store_trouble;
-#[expect(dead_code, reason = "what only some tests need comes with the tests that need it")]
 mod support;
 mod tidy;
 mod ws_close;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, Gateway};
 
 /// `token` with these scopes only.
-fn narrowed(gateway: &Gateway, token: &str, scopes: &str) -> String {
+pub(crate) fn narrowed(gateway: &Gateway, token: &str, scopes: &str) -> String {
     let secret = std::fs::read_to_string(gateway.path("data").join("jwt-secret")).unwrap();
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
     let mut claims: Value = serde_json::from_slice(&payload).unwrap();

@@ -3,7 +3,10 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::api::dialect::{Ping, ProcessCompleted, ProcessOutput, ProcessStatus};
-use crate::api::event::{Cursor, Detached, Ended, Event, EventType, Output, Stalled, Started, StateChanged};
+use crate::api::event::{
+    Cursor, Detached, Ended, Event, EventType, Output, PermissionRequested, PermissionResolved, Queued, Stalled,
+    Started, StateChanged, TurnLost,
+};
 use crate::api::server::{Connected, Draining};
 
 /// A notification's row.
@@ -47,11 +50,11 @@ pub(super) fn event_data(event_type: EventType, generator: &mut SchemaGenerator)
         EventType::State => generator.subschema_for::<StateChanged>(),
         EventType::Output => generator.subschema_for::<Output>(),
         EventType::Stalled => generator.subschema_for::<Stalled>(),
+        EventType::Queued => generator.subschema_for::<Queued>(),
+        EventType::PermissionRequested => generator.subschema_for::<PermissionRequested>(),
+        EventType::PermissionResolved => generator.subschema_for::<PermissionResolved>(),
+        EventType::TurnLost => generator.subschema_for::<TurnLost>(),
         EventType::Ended => generator.subschema_for::<Ended>(),
-        EventType::Queued
-        | EventType::Claude
-        | EventType::PermissionRequested
-        | EventType::PermissionResolved
-        | EventType::TurnLost => true.into(),
+        EventType::Claude => true.into(),
     }
 }

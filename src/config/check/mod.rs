@@ -79,7 +79,7 @@ impl Check<'_> {
     fn bounds(&mut self) {
         let settings = &self.loaded.settings;
         let (http, ws, sessions, auth) = (&settings.http, &settings.websocket, &settings.sessions, &settings.auth);
-        let at_least: [(&'static str, u64, u64); 16] = [
+        let at_least: [(&'static str, u64, u64); 17] = [
             ("body_limit_bytes", bytes(http.body_limit_bytes), 1_024),
             ("max_http_connections", bytes(http.max_http_connections), 1),
             ("max_ws_connections", bytes(ws.max_ws_connections), 1),
@@ -91,6 +91,7 @@ impl Check<'_> {
             ("outbox_messages", bytes(ws.outbox_messages), 1),
             ("outbox_bytes", bytes(ws.outbox_bytes), 1_024),
             ("max_sessions", sessions.max_sessions.into(), 1),
+            ("max_queued_per_principal", sessions.max_queued_per_principal.into(), 1),
             ("max_line_bytes", bytes(sessions.max_line_bytes), 1_024),
             ("pending_events_bytes", bytes(sessions.pending_events_bytes), 1_024),
             ("hot_tail_bytes", bytes(sessions.hot_tail_bytes), 1_024),

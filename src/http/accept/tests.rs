@@ -202,6 +202,32 @@ async fn a_permit_taken_from_a_request_outlives_its_connection() {
     server.stop().await;
 }
 
+/// What the kernel does to a peer that acknowledges too little, before and after an upgrade. That the clock would end
+/// a connection that lives can't be seen in less than its thirty seconds.
+#[tokio::test]
+async fn g5_the_kernels_clock_ends_with_the_upgrade_and_what_came_behind_it_is_kept() {
+    let (listener, mut handed) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), tokio::sync::mpsc::channel(1));
+    let accepted = async { listener.accept().await.unwrap().0 };
+    let (_peer, accepted) = tokio::join!(tokio::net::TcpStream::connect(listener.local_addr().unwrap()), accepted);
+    set_options(&accepted);
+    assert_eq!(SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
+
+    let given = handed.0;
+    let upgrade = async move |mut request: axum::extract::Request| {
+        let upgraded = hyper::upgrade::on(&mut request);
+        tasks::spawn("test.upgrade", async move { given.send(hand_over(upgraded.await.unwrap())).await });
+        (http::StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "test")])
+    };
+    let server = Server::start(Router::new().route("/", get(upgrade)), limits(), 8).await;
+    let mut client = server.connect().await;
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: test\r\n\r\nalready here";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let (stream, begun) = timeout(PATIENCE, handed.1.recv()).await.unwrap().unwrap().unwrap();
+    assert_eq!(begun, "already here");
+    assert_eq!(SockRef::from(&stream).tcp_user_timeout().unwrap(), None);
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn k6_shutdown_lets_a_request_finish_closes_the_idle_and_takes_nobody_new() {
     let (entered, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));

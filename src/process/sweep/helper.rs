@@ -10,7 +10,8 @@ use std::time::Duration;
 use rustix::thread::CapabilitySet;
 use uuid::Uuid;
 
-use super::{LIMIT, SweepReport, Target, hunt};
+use super::order::{Answer, Order};
+use super::{LIMIT, Target, hunt};
 use crate::process::launch::{INSTANCE_VARIABLE, Launch, Marker, SESSION_VARIABLE, StdinMode};
 use crate::process::leaders::Trace;
 use crate::process::{OutputItem, RunAs, Signal, Spawner, Stream};
@@ -19,8 +20,8 @@ use crate::process::{OutputItem, RunAs, Signal, Spawner, Stream};
 pub const HELPER_ARGUMENT: &str = "__sweep";
 /// The helper ends by itself before this; if it hangs, it is killed.
 const HELPER_LIMIT: Duration = Duration::from_secs(8);
-/// An answer is one short line.
-const LONGEST_ANSWER: usize = 4096;
+/// An answer is one line.
+pub(super) const LONGEST_ANSWER: usize = 64 << 10;
 
 /// May this process read the environment of that user's processes? Root without the capability may not, and root is what a container mostly has.
 pub(super) fn can_look_into(user: &RunAs) -> bool {
@@ -29,19 +30,15 @@ pub(super) fn can_look_into(user: &RunAs) -> bool {
     user.uid == rustix::process::geteuid().as_raw() || has_capability()
 }
 
-/// Runs the helper as `user` and returns what it says.
-pub(super) async fn hunt_as(user: &RunAs, target: &Target, spawner: &Spawner) -> SweepReport {
-    let unknown = SweepReport { killed: 0, left: 1 };
-    match std::env::current_exe() {
-        Ok(program) => run(user, program, command_line(target), spawner).await.unwrap_or(unknown),
-        Err(error) => {
-            tracing::error!(kind = ?error.kind(), "the sweep helper can't be found");
-            unknown
-        }
-    }
+/// Has the helper carry out `order` as `user` and returns what it says; `None`: nothing that could be understood.
+pub(super) async fn ask<T: Answer>(user: &RunAs, order: &Order, target: &Target, spawner: &Spawner) -> Option<T> {
+    let program = std::env::current_exe()
+        .inspect_err(|error| tracing::error!(kind = ?error.kind(), "the sweep helper can't be found"))
+        .ok()?;
+    run(user, program, command_line(order, target), spawner).await
 }
 
-async fn run(user: &RunAs, program: PathBuf, args: Vec<OsString>, spawner: &Spawner) -> Option<SweepReport> {
+async fn run<T: Answer>(user: &RunAs, program: PathBuf, args: Vec<OsString>, spawner: &Spawner) -> Option<T> {
     // A marker of its own: it must not find itself, nor be found by another hunt.
     let marker = Marker::new(Uuid::new_v4(), "sweep-helper");
     let launch = Launch {
@@ -67,7 +64,8 @@ async fn run(user: &RunAs, program: PathBuf, args: Vec<OsString>, spawner: &Spaw
         while let Some(item) = process.output.next().await {
             if let OutputItem::Lines { lines, .. } = item {
                 let mut stdout = lines.iter().filter(|line| line.stream == Stream::Stdout);
-                report = report.or_else(|| stdout.find_map(|line| parse(&line.bytes)));
+                report =
+                    report.take().or_else(|| stdout.find_map(|line| T::parse(std::str::from_utf8(&line.bytes).ok()?)));
             }
         }
     };
@@ -80,17 +78,26 @@ async fn run(user: &RunAs, program: PathBuf, args: Vec<OsString>, spawner: &Spaw
     report
 }
 
-/// What the program does when its first argument is [`HELPER_ARGUMENT`]; `args` are those after it. Prints one line, returns the exit code: 0 nothing
-/// is left, 1 something is, 64 the arguments are wrong. It needs no settings, no runtime and no logging, and must be called before any of them.
+/// What the program does when its first argument is [`HELPER_ARGUMENT`]; `args` are those after it. Prints one line, returns the exit code: 0 all is done,
+/// 1 something is left to do, 64 the arguments are wrong. It needs no settings, no runtime and no logging, and must be called before any of them.
 pub fn helper_main(args: impl IntoIterator<Item = OsString>) -> u8 {
-    let Some(target) = understand(args) else { return 64 };
-    let report = hunt::hunt(&target, LIMIT);
-    let said = writeln!(std::io::stdout().lock(), "killed={} left={}", report.killed, report.left);
-    u8::from(said.is_err() || report.left > 0)
+    let mut args = args.into_iter();
+    let order = args.next().and_then(|word| Order::parse(word.to_str()?));
+    let (Some(order), Some(target)) = (order, understand(args)) else { return 64 };
+    match order {
+        Order::Kill => say(&hunt::hunt(&target, LIMIT)),
+        Order::Freeze => say(&hunt::freeze(&target, LIMIT)),
+        Order::Thaw(resting) => say(&hunt::thaw(&target, &resting, LIMIT)),
+    }
 }
 
-fn command_line(target: &Target) -> Vec<OsString> {
-    std::iter::once(HELPER_ARGUMENT.into()).chain(arguments(target)).collect()
+fn say(answer: &impl Answer) -> u8 {
+    let said = writeln!(std::io::stdout().lock(), "{}", answer.line());
+    u8::from(said.is_err() || !answer.is_complete())
+}
+
+fn command_line(order: &Order, target: &Target) -> Vec<OsString> {
+    [HELPER_ARGUMENT.into(), order.word().into()].into_iter().chain(arguments(target)).collect()
 }
 
 fn arguments(target: &Target) -> Vec<OsString> {
@@ -111,7 +118,7 @@ fn understand(args: impl IntoIterator<Item = OsString>) -> Option<Target> {
         return None;
     }
     let leaders = args.map(|arg| parse_leader(arg.as_bytes())).collect::<Option<_>>()?;
-    Some(Target { entry, leaders })
+    Some(Target::new(entry, leaders))
 }
 
 fn parse_leader(text: &[u8]) -> Option<Trace> {
@@ -121,23 +128,20 @@ fn parse_leader(text: &[u8]) -> Option<Trace> {
     Some(Trace { pid, started, reaped })
 }
 
-fn parse(line: &[u8]) -> Option<SweepReport> {
-    let (killed, left) = std::str::from_utf8(line).ok()?.strip_prefix("killed=")?.split_once(" left=")?;
-    Some(SweepReport { killed: killed.parse().ok()?, left: left.parse().ok()? })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::sweep::SweepReport;
 
     #[test]
     fn what_the_helper_is_told_is_what_it_understands() {
         let entry = format!("{SESSION_VARIABLE}={}", Uuid::new_v4()).into_bytes();
         let leaders =
             vec![Trace { pid: 12, started: 345, reaped: Some(678) }, Trace { pid: 9, started: 8, reaped: None }];
-        let target = Target { entry, leaders };
-        let mut told = command_line(&target).into_iter();
+        let target = Target::new(entry, leaders);
+        let mut told = command_line(&Order::Freeze, &target).into_iter();
         assert_eq!(told.next().as_deref(), Some(std::ffi::OsStr::new(HELPER_ARGUMENT)));
+        assert_eq!(told.next().as_deref(), Some(std::ffi::OsStr::new("freeze")));
         assert_eq!(understand(told), Some(target));
     }
 
@@ -145,10 +149,12 @@ mod tests {
     fn the_helper_hunts_nothing_but_markers() {
         for args in [
             &[][..],
-            &["PATH=/bin"],
-            &["CC_GATEWAY_SESSION="],
-            &["CC_GATEWAY_SESSION"],
-            &["CC_GATEWAY_SESSION=x", "1:2"],
+            &["kill"],
+            &["CC_GATEWAY_SESSION=x"],
+            &["kill", "PATH=/bin"],
+            &["freeze", "CC_GATEWAY_SESSION="],
+            &["thaw=", "CC_GATEWAY_SESSION"],
+            &["kill", "CC_GATEWAY_SESSION=x", "1:2"],
         ] {
             assert_eq!(helper_main(args.iter().map(OsString::from)), 64, "{args:?}");
         }
@@ -173,6 +179,7 @@ mod tests {
             ..RunAs::lookup("root").unwrap()
         };
         let args = ["-c", "echo nonsense; exit 0"].map(OsString::from).to_vec();
-        assert_eq!(run(&me, PathBuf::from("/bin/sh"), args, &Spawner::start().unwrap()).await, None);
+        let report: Option<SweepReport> = run(&me, PathBuf::from("/bin/sh"), args, &Spawner::start().unwrap()).await;
+        assert_eq!(report, None);
     }
 }

@@ -5,17 +5,21 @@
 //! comes to its entry. Two things help against that: after a look that found nothing, a short chase watches only the numbers given out last; and
 //! signals also go to whole process groups, which the kernel does at one stroke, against forks too.
 //!
-//! A process belongs to the target if it carries its marker; or a process that belongs is its parent; or it is in a system session that one that
-//! belongs is or was in (nobody can join another's session, so that is as good as the marker, and it survives `env -i`). Out of reach is only what
-//! cleared its environment, made a session of its own and lost its parent before the hunt began.
+//! A process belongs to the target if it carries its mark, in its environment or in its limits (see `tag`); or a process that belongs is its parent; or
+//! it is in a system session that one that belongs is or was in (nobody can join another's session, so that is as good as the mark). Out of reach is only
+//! what cleared its environment, changed its limits, made a session of its own and lost its parent before the hunt began: all of it, and on purpose.
+
+mod freeze;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-use super::{SweepReport, Target};
+use super::{Identity, SweepReport, Target};
 use crate::process::proc_fs::{self, Stat};
+
+pub(super) use freeze::{FreezeReport, ThawReport, freeze, thaw};
 
 /// How often to look for more before killing what is stopped.
 const LOOKS_BEFORE_KILLING: u32 = 8;
@@ -37,6 +41,14 @@ pub(super) fn hunt(target: &Target, limit: Duration) -> SweepReport {
     loop {
         let (found, fresh) = hunt.look();
         let out_of_time = Instant::now() >= deadline;
+        if hunt.is_blind() {
+            if out_of_time {
+                return hunt.report(found.len().max(1) as u64);
+            }
+            clean_looks = 0;
+            std::thread::sleep(LONGEST_PAUSE);
+            continue;
+        }
         if found.is_empty() && !hunt.chase() {
             hunt.kill_groups();
             clean_looks += 1;
@@ -73,8 +85,10 @@ struct Hunt<'a> {
     known: HashMap<u32, u64>,
     /// Process groups in those, as of the last look; also groups of which only unreaped dead were seen (they keep the number in use).
     groups: HashSet<u32>,
-    killed: HashSet<(u32, u64)>,
+    killed: HashSet<Identity>,
     leaders_looked_at: bool,
+    /// Touches nothing: only looks.
+    only_looks: bool,
     began: u64,
     /// Have orphans of unknown origin been born and died since the hunt began?
     orphans_die: bool,
@@ -92,6 +106,7 @@ impl<'a> Hunt<'a> {
             groups: HashSet::new(),
             killed: HashSet::new(),
             leaders_looked_at: false,
+            only_looks: false,
             began: proc_fs::now(),
             orphans_die: false,
         }
@@ -111,7 +126,7 @@ impl<'a> Hunt<'a> {
             }
             if self.is_known(&stat) {
                 belonging.insert(pid);
-            } else if proc_fs::carries(pid, &self.target.entry) {
+            } else if self.target.is_on(pid) {
                 fresh |= self.stop(&stat);
                 belonging.insert(pid);
             }
@@ -137,6 +152,11 @@ impl<'a> Hunt<'a> {
         (all, fresh)
     }
 
+    /// Could the last look not see, for want of a descriptor or of memory? What was not seen is not gone.
+    fn is_blind(&self) -> bool {
+        proc_fs::stat(std::process::id()).is_none()
+    }
+
     /// Watches the newest processes for a moment and stops the first that belongs. Was there one?
     fn chase(&mut self) -> bool {
         let (until, mut rounds, mut last) = (Instant::now() + CHASE, 0, 0);
@@ -159,7 +179,7 @@ impl<'a> Hunt<'a> {
         let Ok(handle) = proc_fs::handle(pid) else { return false };
         let of_known_session =
             |stat: Stat| !stat.dead && stat.pid != stat.session && self.sessions.contains(&stat.session);
-        let belongs = proc_fs::carries(pid, &self.target.entry) || proc_fs::stat(pid).is_some_and(of_known_session);
+        let belongs = self.target.is_on(pid) || proc_fs::stat(pid).is_some_and(of_known_session);
         if !belongs || rustix::process::pidfd_send_signal(handle, Signal::STOP).is_err() {
             return false;
         }
@@ -227,6 +247,9 @@ impl<'a> Hunt<'a> {
     }
 
     fn stop(&mut self, stat: &Stat) -> bool {
+        if self.only_looks {
+            return false;
+        }
         self.known.insert(stat.pid, stat.started);
         proc_fs::signal(stat, Signal::STOP)
     }
@@ -277,7 +300,7 @@ mod tests {
         let forker =
             std::process::Command::new("perl").args(["-e", script]).env(SESSION_VARIABLE, session.to_string()).spawn();
         forker.unwrap().wait().unwrap();
-        let target = Target { entry: format!("{SESSION_VARIABLE}={session}").into_bytes(), leaders: Vec::new() };
+        let target = Target::new(format!("{SESSION_VARIABLE}={session}").into_bytes(), Vec::new());
 
         let mut chaser = Hunt::new(&target);
         let until = Instant::now() + Duration::from_secs(10);

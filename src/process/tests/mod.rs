@@ -1,5 +1,6 @@
 //! Tests with real children: `sh`, `perl` and `python3`.
 
+mod freeze;
 mod output;
 mod spawn;
 mod sweep;
@@ -120,6 +121,18 @@ async fn lines(process: &mut Process, count: usize) -> Vec<String> {
 
 async fn pids(process: &mut Process, count: usize) -> Vec<u32> {
     lines(process, count).await.iter().map(|line| line.trim().parse().unwrap()).collect()
+}
+
+/// Begins a script of perl that starts processes.
+const PREAMBLE: &str = "use POSIX; $| = 1; ";
+
+/// Starts `script`, which prints `count` process ids; gives it with its marker and those ids.
+async fn family(script: &str, count: usize) -> (Process, Marker, Vec<u32>) {
+    let launch = Launch { output_grace: Duration::from_millis(50), ..perl(script) };
+    let marker = launch.marker.clone();
+    let mut process = start(launch).await;
+    let pids = pids(&mut process, count).await;
+    (process, marker, pids)
 }
 
 fn ended(exit: Option<Exit>) -> (Option<i32>, Option<i32>, bool) {

@@ -3,15 +3,6 @@
 use super::*;
 use crate::process::sweep::helper_main;
 
-/// Starts `script`, which prints `count` process ids; gives it with its marker and those ids.
-async fn family(script: &str, count: usize) -> (Process, Marker, Vec<u32>) {
-    let launch = Launch { output_grace: Duration::from_millis(50), ..perl(script) };
-    let marker = launch.marker.clone();
-    let mut process = start(launch).await;
-    let pids = pids(&mut process, count).await;
-    (process, marker, pids)
-}
-
 /// Sweeps and checks that nothing is left of the family, zombies included.
 async fn sweep_all(mut process: Process, marker: &Marker, pids: &[u32]) -> SweepReport {
     let report = patiently("the sweep's end", super::super::sweep(marker, None)).await;
@@ -33,8 +24,6 @@ async fn sweep_all(mut process: Process, marker: &Marker, pids: &[u32]) -> Sweep
     );
     report
 }
-
-const PREAMBLE: &str = "use POSIX; $| = 1; ";
 
 #[tokio::test]
 async fn h2_a_process_in_a_session_of_its_own_is_found() {
@@ -92,6 +81,51 @@ async fn h2_who_cleared_its_environment_is_found_through_its_parent_or_its_sessi
     );
     let (process, marker, pids) = family(&script, 2).await;
     assert_eq!(sweep_all(process, &marker, &pids).await.killed, 3);
+}
+
+/// Two that have lost everything but their limits: environment, system session and parent. The second forks and exits all the time.
+const STRIPPED: &str = "if (!fork) { POSIX::setsid(); exit if fork; exec qw(env -i perl -e), '$| = 1; print \"$$\\n\"; sleep 600' } wait;
+    if (!fork) { POSIX::setsid(); exit if fork; exec qw(env -i perl -e), '$| = 1; print \"$$\\n\"; close STDOUT; close STDERR; while ($n++ < 100_000) { exit if fork }' } wait;";
+
+/// Watches the newest processes for much longer than a hunt does: who forks and exits all the time is always among them.
+fn assert_nobody_has_the_tag_of(entry: &str) {
+    let tag = tag::Tag::of(entry.as_bytes()).unwrap();
+    let until = std::time::Instant::now() + Duration::from_millis(300);
+    while std::time::Instant::now() < until {
+        let newest = proc_fs::newest_pid().unwrap();
+        let survivor = (newest.saturating_sub(3)..=newest).find(|pid| tag.is_on(*pid));
+        assert_eq!(survivor, None, "it forks on");
+    }
+}
+
+#[tokio::test]
+async fn h2_who_cleared_its_environment_left_the_session_and_lost_its_parent_is_found_by_its_limits() {
+    let (process, marker, pids) = family(&format!("{PREAMBLE} {STRIPPED} sleep 600"), 2).await;
+    // Who is killed with its whole group is not counted.
+    assert!(sweep_all(process, &marker, &pids).await.killed >= 2);
+    assert_nobody_has_the_tag_of(&format!("{SESSION_VARIABLE}={}", marker.session()));
+}
+
+#[tokio::test]
+async fn h7_what_a_dead_instance_left_is_found_by_its_limits_too() {
+    let instance = format!("dead-{}", Uuid::new_v4());
+    let launch = Launch {
+        marker: Marker::new(Uuid::new_v4(), &instance),
+        stdin: StdinMode::Pipe,
+        output_grace: Duration::from_millis(50),
+        ..perl(&format!("{PREAMBLE} {STRIPPED} <STDIN>"))
+    };
+    let mut process = start(launch).await;
+    let orphans = pids(&mut process, 2).await;
+    drop(process.stdin.take());
+    assert!(ended(listen(&mut process).await.exit).1.is_none(), "the leader has ended by itself");
+    assert!(orphans.iter().any(|pid| alive(*pid)), "there is something to sweep");
+    // Another instance's name is another tag.
+    assert_eq!(sweep_instance(&format!("{instance}0"), None).await, SweepReport { killed: 0, left: 0 });
+    let report = sweep_instance(&instance, None).await;
+    assert!(report.killed >= 1 && report.left == 0, "{report:?}");
+    assert_nobody_has_the_tag_of(&format!("{INSTANCE_VARIABLE}={instance}"));
+    assert!(!orphans.iter().any(|pid| alive(*pid)));
 }
 
 #[tokio::test]
@@ -165,7 +199,7 @@ async fn h7_what_a_dead_instance_left_is_swept_by_its_name_and_no_other() {
 async fn the_helper_sweeps_what_it_is_told() {
     let script = format!("{PREAMBLE} if (!fork) {{ POSIX::setsid(); print \"$$\\n\"; sleep 600 }} sleep 600");
     let (mut process, marker, pids) = family(&script, 1).await;
-    let args = [format!("{SESSION_VARIABLE}={}", marker.session()).into()];
+    let args = ["kill".into(), format!("{SESSION_VARIABLE}={}", marker.session()).into()];
     assert_eq!(tokio::task::spawn_blocking(move || helper_main(args)).await.unwrap(), 0);
     assert_eq!(ended(listen(&mut process).await.exit).1, Some(9));
     assert!(!alive(pids[0]));

@@ -8,7 +8,7 @@ use crate::api::RpcError;
 use crate::api::error::ErrorKind;
 use crate::api::event::SessionState;
 use crate::api::method::{SessionAttach, SessionDetach, SessionEvents};
-use crate::api::selector::{EventFilter, TypeSet};
+use crate::api::selector::TypeSet;
 use crate::api::session::{AttachResult, DetachResult, EncodedEvents, OnDisconnect, SessionKind};
 use crate::rpc::register::{Registrar, Request};
 use crate::session::Command;
@@ -29,7 +29,7 @@ pub(in crate::rpc) fn register(registrar: &mut Registrar) -> Result<(), Register
 
 async fn attach(request: Request<SessionAttach>) -> Result<AttachResult, RpcError> {
     let params = &request.params;
-    let wanted = EventFilter { types: params.types.clone(), without: params.without.clone() }.wanted();
+    let wanted = params.filter().wanted();
     let sessions = &request.context.sessions;
     let (session, reader) =
         sessions.reader(&request.peer.principal, params.session_id, params.after_seq, wanted).await?;

@@ -3,3 +3,4 @@
 pub(super) mod events;
 pub(super) mod server;
 pub(super) mod session;
+pub(super) mod turns;

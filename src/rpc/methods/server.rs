@@ -26,6 +26,7 @@ async fn info(request: Request<Info>) -> Result<ServerInfo, RpcError> {
         uptime_seconds: context.started.elapsed().as_secs(),
         active_sessions,
         max_sessions,
+        queued_sessions: context.sessions.waiting() as u64,
         connections: context.connections.load(Ordering::Relaxed),
         draining: context.sessions.is_draining(),
         limits: context.limits.clone(),

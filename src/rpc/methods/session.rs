@@ -1,12 +1,15 @@
-//! `session.start`, `get`, `list`, `interrupt`, `stop`.
+//! `session.start`, `get`, `list`, and what steers a session from outside: `interrupt`, `pause`, `unpause`, `stop`.
 
 use jsonrpsee::core::RegisterMethodError;
+use uuid::Uuid;
 
 use crate::api::event::EndReason;
-use crate::api::method::{SessionGet, SessionInterrupt, SessionList, SessionStart, SessionStop};
+use crate::api::method::{
+    SessionGet, SessionInterrupt, SessionList, SessionPause, SessionStart, SessionStop, SessionUnpause,
+};
 use crate::api::selector::TypeSet;
 use crate::api::session::{ListResult, OnDisconnect, Session, StartResult, StateResult};
-use crate::api::{ErrorKind, RpcError};
+use crate::api::{ErrorKind, Method, RpcError};
 use crate::rpc::peer::{AttachError, Peer};
 use crate::rpc::register::{Registrar, Request};
 use crate::session::reader::EventReader;
@@ -17,8 +20,12 @@ pub(in crate::rpc) fn register(registrar: &mut Registrar) -> Result<(), Register
     registrar.on::<SessionStart, _, _, _>(start)?;
     registrar.on::<SessionGet, _, _, _>(get)?;
     registrar.on::<SessionList, _, _, _>(list)?;
-    registrar.on::<SessionInterrupt, _, _, _>(interrupt)?;
-    registrar.on::<SessionStop, _, _, _>(stop)
+    registrar.on::<SessionInterrupt, _, _, _>(|request| ask(request.params.session_id, request, Command::Interrupt))?;
+    registrar.on::<SessionPause, _, _, _>(|request| ask(request.params.session_id, request, Command::Pause))?;
+    registrar.on::<SessionUnpause, _, _, _>(|request| ask(request.params.session_id, request, Command::Unpause))?;
+    registrar.on::<SessionStop, _, _, _>(|request| {
+        ask(request.params.session_id, request, Command::Stop(EndReason::Cancelled))
+    })
 }
 
 async fn start(request: Request<SessionStart>) -> Result<StartResult, RpcError> {
@@ -43,7 +50,12 @@ async fn start(request: Request<SessionStart>) -> Result<StartResult, RpcError> 
         let (_, reader) = sessions.reader(&request.peer.principal, row.id, 0, TypeSet::ALL).await?;
         request.attach(attach(&request.peer, reader)?);
     }
-    Ok(StartResult { session_id: row.id, state: row.state, queue_position: None })
+    let queue_position = match &started {
+        StartOutcome::New(handle) => *handle.position.borrow(),
+        StartOutcome::Existing(_) => None,
+    };
+    let message_id = row.messages.first().copied();
+    Ok(StartResult { session_id: row.id, state: row.state, queue_position, message_id })
 }
 
 async fn get(request: Request<SessionGet>) -> Result<Session, RpcError> {
@@ -55,15 +67,9 @@ async fn list(request: Request<SessionList>) -> Result<ListResult, RpcError> {
     Ok(request.context.sessions.list(&request.peer.principal, &request.params).await?)
 }
 
-async fn interrupt(request: Request<SessionInterrupt>) -> Result<StateResult, RpcError> {
-    let (peer, id) = (&request.peer, request.params.session_id);
-    let state = request.context.sessions.ask(&peer.principal, id, Command::Interrupt).await?;
-    Ok(StateResult { state })
-}
-
-async fn stop(request: Request<SessionStop>) -> Result<StateResult, RpcError> {
-    let (peer, id) = (&request.peer, request.params.session_id);
-    let state = request.context.sessions.ask(&peer.principal, id, Command::Stop(EndReason::Cancelled)).await?;
+/// Asks a session and answers with the state that it led to.
+pub(super) async fn ask<M: Method>(id: Uuid, request: Request<M>, command: Command) -> Result<StateResult, RpcError> {
+    let state = request.context.sessions.ask(&request.peer.principal, id, command).await?;
     Ok(StateResult { state })
 }
 

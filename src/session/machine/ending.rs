@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::Machine;
+use super::{Machine, Origin, Process};
 use crate::api::event::{EndReason, Ended};
 use crate::api::session::SessionKind;
+use crate::telemetry::time::rfc3339_ms;
 
 /// Claude's result, as far as the end of the session needs it.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +26,8 @@ pub struct Verdict {
     pub usage: Option<Value>,
     /// Turns.
     pub num_turns: Option<u64>,
+    /// With [`EndReason::RateLimited`]: when the limit is lifted, in seconds since the Unix epoch.
+    pub resets_at: Option<u64>,
 }
 
 /// How the process went.
@@ -61,6 +64,7 @@ impl Machine {
         let (reason, message) = self.reason();
         let is_error = match (&self.verdict, self.stop) {
             (Some(verdict), None) => verdict.is_error,
+            (_, Some(EndReason::Cancelled | EndReason::Drained)) if self.stopped_at_rest => false,
             _ => reason != EndReason::Completed,
         };
         Outcome {
@@ -82,9 +86,15 @@ impl Machine {
             };
         }
         if let Some(reason) = self.stop {
-            return (reason, None);
+            return (reason, self.why_stopped(reason));
         }
-        if let Some(verdict) = &self.verdict {
+        if self.nature.origin == Origin::Recovered && !self.was_ready {
+            return (
+                EndReason::Lost,
+                Some("the gateway that ran the session died, and it could not be resumed".to_owned()),
+            );
+        }
+        if let Some(verdict) = self.verdict.as_ref().filter(|_| self.ends_with_result()) {
             return (verdict.reason, verdict.message.clone());
         }
         let exit = self.exit.unwrap_or_default();
@@ -100,7 +110,7 @@ impl Machine {
             (SessionKind::Claude, ExitFacts { cut: true, .. }) => {
                 (EndReason::OutputTruncated, Some("the agent's output was cut off inside a line".to_owned()))
             }
-            (SessionKind::Claude, ExitFacts { code, .. }) if !self.ready => (
+            (SessionKind::Claude, ExitFacts { code, .. }) if !self.was_ready => (
                 EndReason::SpawnFailed,
                 Some(format!("the agent ended before it was ready, with exit code {}", code.unwrap_or(-1))),
             ),
@@ -109,6 +119,21 @@ impl Machine {
                 Some(format!("the agent ended without a result, with exit code {}", code.unwrap_or(-1))),
             ),
         }
+    }
+}
+
+impl Machine {
+    /// Is the newest result what the session has come to? Not if a later turn was under way, and not if the agent of
+    /// a session at rest was killed.
+    fn ends_with_result(&self) -> bool {
+        let killed = self.exit.is_some_and(|exit| exit.signal.is_some());
+        !self.in_turn && (self.leaving.is_some() || !self.nature.interactive || !killed)
+    }
+
+    /// What a person should know of a stop that nobody asked for.
+    fn why_stopped(&self, reason: EndReason) -> Option<String> {
+        (reason == EndReason::TimedOut && !self.was_ready && self.process == Process::None && self.exit.is_none())
+            .then(|| "it waited for a slot longer than it was to".to_owned())
     }
 }
 
@@ -131,6 +156,10 @@ impl Outcome {
             num_turns: verdict.as_deref().and_then(|verdict| verdict.num_turns),
             duration_ms,
             resumable,
+            resets_at: verdict
+                .as_deref()
+                .and_then(|verdict| verdict.resets_at)
+                .map(|seconds| rfc3339_ms(seconds.saturating_mul(1_000))),
             forced_exit: self.forced_exit,
         }
     }

@@ -9,11 +9,14 @@ mod accounts;
 mod history;
 mod listing;
 mod logs;
+mod model;
+mod put_away;
 mod removal;
 mod retention;
 pub mod sample;
 mod sessions;
 mod slots;
+mod spend;
 mod takeover;
 
 use std::future::Future;
@@ -101,6 +104,19 @@ macro_rules! store_contract {
                 an_updated_account_is_replaced_whole,
                 accounts_are_told_by_name,
                 of_fifty_accounts_of_one_name_one_is_made;
+            put_away:
+                a_put_away_session_is_nobodys_but_still_there,
+                put_away_sessions_come_the_longest_put_away_first,
+                pages_of_put_away_sessions_stay_stable_while_sessions_come_and_go,
+                a_put_away_session_is_woken_by_one_taker,
+                what_a_session_learns_in_its_life_is_kept_field_by_field,
+                an_end_clears_what_waits_and_keeps_the_cost;
+            spend:
+                spend_is_summed_by_owner_after_a_moment,
+                the_same_spend_again_counts_once,
+                spend_outlives_its_session,
+                forgotten_spend_counts_no_more,
+                large_and_many_amounts_are_summed_exactly;
             history:
                 long_random_histories_agree_with_a_simple_model;
     } };

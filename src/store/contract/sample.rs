@@ -32,6 +32,9 @@ pub fn session(n: u64) -> NewSession {
         last_seq: 0,
         ended: None,
         params: r#"{"prompt":"say \"hi\" \u0000 ☃"}"#.to_owned(),
+        put_away_at_ms: None,
+        messages: Vec::new(),
+        total_cost_usd: None,
     };
     NewSession { row, idempotency: None }
 }
@@ -72,13 +75,14 @@ pub fn end_patch() -> SessionPatch {
         num_turns: Some(1),
         duration_ms: 1_234,
         resumable: true,
+        resets_at: None,
         forced_exit: false,
     };
     SessionPatch {
         state: Some(SessionState::Ended),
         ended_at_ms: Some(1_700_000_009_999),
         ended: Some(ended),
-        owner: None,
+        ..SessionPatch::default()
     }
 }
 
@@ -92,6 +96,26 @@ pub fn state_patch(state: SessionState) -> SessionPatch {
 #[must_use]
 pub fn takeover_patch(node: &str, epoch: u64) -> SessionPatch {
     SessionPatch { owner: Some((node.to_owned(), epoch)), ..SessionPatch::default() }
+}
+
+/// A patch that puts a session away at that moment.
+#[must_use]
+pub fn put_away_patch(at_ms: u64) -> SessionPatch {
+    SessionPatch { put_away_at_ms: Some(Some(at_ms)), ..state_patch(SessionState::Idle) }
+}
+
+/// What the record is after an update with that patch that was not refused.
+pub fn apply(row: &mut SessionRow, patch: &SessionPatch) {
+    let patch = patch.clone();
+    row.state = patch.state.unwrap_or(row.state);
+    if let Some((node, epoch)) = patch.owner {
+        (row.node, row.epoch) = (node, epoch);
+    }
+    row.put_away_at_ms = patch.put_away_at_ms.unwrap_or(row.put_away_at_ms);
+    row.messages = patch.messages.unwrap_or_else(|| row.messages.clone());
+    row.total_cost_usd = patch.total_cost_usd.or(row.total_cost_usd);
+    row.model = patch.model.unwrap_or_else(|| row.model.clone());
+    row.params = patch.params.unwrap_or_else(|| row.params.clone());
 }
 
 /// Account number `n`.

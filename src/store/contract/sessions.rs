@@ -10,7 +10,10 @@ use crate::telemetry::tasks;
 
 /// Every field comes back, odd characters included.
 pub async fn a_created_session_is_read_back_as_it_was(store: SharedStore) -> Outcome {
-    let full = sample::session(1);
+    let mut full = sample::session(1);
+    full.row.put_away_at_ms = Some(full.row.created_at_ms);
+    full.row.messages = vec![sample::id(8), sample::id(7)];
+    full.row.total_cost_usd = Some(1.0 / 3.0);
     let mut bare = sample::session(2);
     bare.row.model = None;
     bare.row.resumed_from = None;
@@ -59,7 +62,7 @@ pub async fn another_session_under_a_known_id_is_refused(store: SharedStore) -> 
     let first = sample::session(1);
     store.create_session(first.clone()).await?;
     let mut second = first.clone();
-    second.row.params = "{}".to_owned();
+    second.row.workspace = "/elsewhere".to_owned();
     assert_eq!(store.create_session(second.clone()).await, Err(StoreError::Exists));
     second.row = first.row.clone();
     second.row.owner = "owner-2".to_owned();

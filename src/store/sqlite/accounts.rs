@@ -16,18 +16,7 @@ pub(super) fn create(connection: &Connection, account: &Account) -> Result<(), F
     if by_name(connection, &account.username)?.is_some() {
         return Err(StoreError::Exists.into());
     }
-    let created_at = to_stored(account.created_at_ms)?;
-    connection.prepare_cached(&format!("INSERT INTO accounts ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"))?.execute(
-        params![
-            account.subject,
-            account.username,
-            account.role.as_str(),
-            account.password_hash,
-            account.disabled,
-            created_at
-        ],
-    )?;
-    Ok(())
+    write(connection, &format!("INSERT INTO accounts ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"), account)
 }
 
 /// See [`crate::store::Store::update_account`].
@@ -38,20 +27,22 @@ pub(super) fn update(connection: &Connection, account: &Account) -> Result<(), F
     if by_name(connection, &account.username)?.is_some_and(|other| other.subject != account.subject) {
         return Err(StoreError::Exists.into());
     }
+    let sql = "UPDATE accounts SET username = ?2, role = ?3, password_hash = ?4, disabled = ?5, created_at_ms = ?6 \
+               WHERE subject = ?1";
+    write(connection, sql, account)
+}
+
+/// Runs `sql` with the account's fields, in the order of [`COLUMNS`].
+fn write(connection: &Connection, sql: &str, account: &Account) -> Result<(), Fault> {
     let created_at = to_stored(account.created_at_ms)?;
-    connection
-        .prepare_cached(
-            "UPDATE accounts SET username = ?2, role = ?3, password_hash = ?4, disabled = ?5, created_at_ms = ?6 \
-             WHERE subject = ?1",
-        )?
-        .execute(params![
-            account.subject,
-            account.username,
-            account.role.as_str(),
-            account.password_hash,
-            account.disabled,
-            created_at
-        ])?;
+    connection.prepare_cached(sql)?.execute(params![
+        account.subject,
+        account.username,
+        account.role.as_str(),
+        account.password_hash,
+        account.disabled,
+        created_at
+    ])?;
     Ok(())
 }
 

@@ -49,6 +49,15 @@ impl Fault {
         }
     }
 
+    /// Is only the record damaged that was being read? Other records can be read on.
+    pub(super) fn is_of_one_record(&self) -> bool {
+        match self {
+            Self::Refused(error) => matches!(error, StoreError::Damaged(_)),
+            // Without a code it is not SQLite that failed: a column does not hold what it should.
+            Self::Sqlite(error) => error.sqlite_error_code().is_none(),
+        }
+    }
+
     /// The error for the caller. A failure of SQLite is logged here, with what was being done (a word of
     /// the code); the caller's text names no path.
     pub(super) fn into_store_error(self, doing: &'static str) -> StoreError {

@@ -5,7 +5,7 @@
 //!
 //! | filter | walks | bounded by |
 //! |---|---|---|
-//! | a state other than `ended` | what has not ended | the sessions alive |
+//! | a state other than `ended` | what has not ended | the sessions in that state |
 //! | a label | its owner's or everybody's labels | the page |
 //! | an owner | the owner's sessions | the page |
 //! | none, or `ended` | all, newest first | the page and the few that have not ended |
@@ -32,9 +32,9 @@ pub(super) fn page(connection: &Connection, query: &ListQuery) -> Result<Page, F
 pub(super) fn unfinished(connection: &Connection, node: Option<&str>) -> Result<Vec<SessionRow>, Fault> {
     let of_node = if node.is_some() { "AND s.node = ?" } else { "" };
     let sql = format!(
-        "SELECT {COLUMNS} FROM sessions AS s INDEXED BY sessions_unfinished \
+        "SELECT {COLUMNS} FROM sessions AS s INDEXED BY sessions_run \
          LEFT JOIN session_details AS d ON d.key = s.key \
-         WHERE s.state <> 'ended' {of_node} ORDER BY s.created_at_ms, s.id"
+         WHERE s.state <> 'ended' AND s.put_away_at_ms IS NULL {of_node} ORDER BY s.created_at_ms, s.id"
     );
     collect(connection, &sql, node.map(|node| Value::from(node.to_owned())).into_iter().collect())
 }
@@ -119,15 +119,11 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::config::settings::SqliteSynchronous;
-    use crate::store::sqlite::{file, schema};
+    use crate::store::sqlite::tests::{connection, plan};
 
     #[test]
     fn every_form_of_the_query_walks_an_index_in_the_listings_order() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("gateway.db");
-        file::prepare(&path, &file::lock(&path).unwrap()).unwrap();
-        let connection = schema::connect_writer(&path, SqliteSynchronous::Normal).unwrap();
+        let (_directory, connection) = connection();
         let owners = [None, Some("o".to_owned())];
         let states = [None, Some(SessionState::Ended), Some(SessionState::Running)];
         let labels = [None, Some(("n".to_owned(), None)), Some(("n".to_owned(), Some("v".to_owned())))];
@@ -136,12 +132,7 @@ mod tests {
             for (label, before) in labels.iter().flat_map(|label| cursors.map(|before| (label, before))) {
                 let query = ListQuery { owner: owner.clone(), state, label: label.clone(), before, limit: 10 };
                 let (sql, values) = statement(&query);
-                let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-                let plan: Vec<String> = explain
-                    .query_map(params_from_iter(values), |row| row.get(3))
-                    .unwrap()
-                    .map(Result::unwrap)
-                    .collect();
+                let plan = plan(&connection, &sql, values);
                 assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "sorts: {plan:?} for {query:?}");
                 let whole = plan.iter().filter(|step| step.starts_with("SCAN")).collect::<Vec<_>>();
                 let newest_first = ["SCAN s USING INDEX sessions_newest".to_owned()];

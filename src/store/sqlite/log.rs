@@ -42,7 +42,7 @@ pub(super) fn end(
     // Before the first write: what can still be refused must not have written anything.
     let ended = patch.ended.as_ref().map(rows::to_json).transpose()?;
     push(connection, &head, batch)?;
-    sessions::mark_ended(connection, head.key, patch.ended_at_ms, ended.as_deref())
+    sessions::mark_ended(connection, head.key, patch, ended.as_deref())
 }
 
 /// The session, if `epoch` is its current one.

@@ -9,12 +9,14 @@ mod fault;
 mod file;
 mod listing;
 mod log;
+mod put_away;
 mod readers;
 mod retention;
 mod rows;
 mod schema;
 mod sessions;
 mod slots;
+mod spend;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -32,8 +34,8 @@ use self::fault::Fault;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, SessionPatch, SessionRow,
-    SlotOutcome, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
+    SessionRow, SlotOutcome, Spend, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
@@ -156,6 +158,10 @@ impl Store for SqliteStore {
         self.read_with("unfinished_sessions", move |connection| listing::unfinished(connection, node.as_deref())).await
     }
 
+    async fn put_away_sessions(&self, query: PutAwayQuery) -> Result<Vec<SessionRow>, StoreError> {
+        self.read_with("put_away_sessions", move |connection| put_away::page(connection, &query)).await
+    }
+
     async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
         self.write("append", move |connection| log::append(connection, id, epoch, &batch)).await
     }
@@ -220,6 +226,19 @@ impl Store for SqliteStore {
 
     async fn slots_taken(&self) -> Result<u64, StoreError> {
         self.read_with("slots_taken", |connection| slots::taken(connection, now_ms())).await
+    }
+
+    async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {
+        self.write("add_spend", move |connection| spend::add(connection, &spend)).await
+    }
+
+    async fn spent_since(&self, owner: &str, since_ms: u64) -> Result<u64, StoreError> {
+        let owner = owner.to_owned();
+        self.read_with("spent_since", move |connection| spend::since(connection, &owner, since_ms)).await
+    }
+
+    async fn forget_spend(&self, before_ms: u64) -> Result<(), StoreError> {
+        self.write("forget_spend", move |connection| spend::forget(connection, before_ms)).await
     }
 
     async fn create_account(&self, account: Account) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@
 //! again, so what waits belongs to nobody.
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::fault::{Fault, from_stored, moment, to_stored};
@@ -59,18 +59,14 @@ pub(super) fn cut_head(
 /// See [`crate::store::Store::ended_sessions`].
 pub(super) fn ended(connection: &Connection, query: &EndedQuery) -> Result<Vec<EndedRow>, Fault> {
     let (sql, values) = ended_statement(query);
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = statement.query(params_from_iter(values))?;
-    let mut ended = Vec::new();
-    while let Some(row) = found.next()? {
-        ended.push(EndedRow {
+    rows::readable(connection, &sql, values, query.limit, |row| {
+        Ok(EndedRow {
             id: rows::uuid(row, 0)?,
             ended_at_ms: row.get::<_, Option<i64>>(1)?.map_or(Ok(0), from_stored)?,
             bytes: from_stored(row.get(2)?)?,
             workspace: rows::workspace(&row.get::<_, String>(3)?)?,
-        });
-    }
-    Ok(ended)
+        })
+    })
 }
 
 fn ended_statement(query: &EndedQuery) -> (String, Vec<Value>) {
@@ -88,19 +84,22 @@ fn ended_statement(query: &EndedQuery) -> (String, Vec<Value>) {
         );
         values.push(label.clone().into());
     }
-    values.push(i64::from(query.limit).into());
     let sql = format!(
         "SELECT s.id, s.ended_at_ms, s.bytes, d.about FROM sessions AS s INDEXED BY sessions_ended \
          LEFT JOIN session_details AS d ON d.key = s.key \
-         WHERE s.state = 'ended'{conditions} ORDER BY s.ended_at_ms, s.id LIMIT ?"
+         WHERE s.state = 'ended'{conditions} ORDER BY s.ended_at_ms, s.id"
     );
     (sql, values)
 }
 
-/// The sum of all sessions' bytes. Those of ended ones are in their index: their rows can be long.
+/// The sum of all sessions' bytes. Those of ended and put-away ones are in their indexes: they are many, and
+/// their rows can be long.
 const KEPT_BYTES: &str = "SELECT \
      (SELECT coalesce(sum(bytes), 0) FROM sessions INDEXED BY sessions_ended WHERE state = 'ended') + \
-     (SELECT coalesce(sum(bytes), 0) FROM sessions INDEXED BY sessions_unfinished WHERE state <> 'ended')";
+     (SELECT coalesce(sum(bytes), 0) FROM sessions INDEXED BY sessions_put_away \
+         WHERE put_away_at_ms IS NOT NULL) + \
+     (SELECT coalesce(sum(bytes), 0) FROM sessions INDEXED BY sessions_run \
+         WHERE state <> 'ended' AND put_away_at_ms IS NULL)";
 
 /// See [`crate::store::Store::kept_bytes`].
 pub(super) fn kept_bytes(connection: &Connection) -> Result<u64, Fault> {
@@ -155,28 +154,23 @@ pub(super) fn purge(connection: &Connection, max_batches: u32) -> Result<bool, F
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::SqliteSynchronous;
-    use crate::store::sqlite::{file, schema};
+    use crate::store::sqlite::tests::{connection, plan};
 
     #[test]
     fn ended_sessions_are_walked_by_their_index_and_their_bytes_summed_from_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("gateway.db");
-        file::prepare(&path, &file::lock(&path).unwrap()).unwrap();
-        let connection = schema::connect_writer(&path, SqliteSynchronous::Normal).unwrap();
-        let plan = |sql: &str, values: Vec<Value>| -> Vec<String> {
-            let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-            explain.query_map(params_from_iter(values), |row| row.get(3)).unwrap().map(Result::unwrap).collect()
-        };
+        let (_directory, connection) = connection();
         for (after, without_label) in [(None, None), (Some((7, Uuid::nil())), Some("keep".to_owned()))] {
             let (sql, values) = ended_statement(&EndedQuery { after, without_label, limit: 10 });
-            let steps = plan(&sql, values);
+            let steps = plan(&connection, &sql, values);
             assert!(!steps.iter().any(|step| step.contains("TEMP B-TREE")), "sorts: {steps:?}");
             let bounded = !steps[0].starts_with("SCAN") && steps[0].contains("(ended_at_ms,id)>(?,?)");
             assert!(steps[0].contains("sessions_ended") && (bounded || after.is_none()), "{steps:?}");
             assert!(!steps.iter().skip(1).any(|step| step.starts_with("SCAN")), "{steps:?}");
         }
-        let steps = plan(KEPT_BYTES, Vec::new());
-        assert!(steps.iter().any(|step| step.contains("USING COVERING INDEX sessions_ended")), "{steps:?}");
+        let steps = plan(&connection, KEPT_BYTES, Vec::new());
+        for index in ["sessions_ended", "sessions_put_away"] {
+            let covering = format!("USING COVERING INDEX {index}");
+            assert!(steps.iter().any(|step| step.contains(&covering)), "{index}: {steps:?}");
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! A session's record between the tables and [`SessionRow`].
 //!
-//! What changes and what is searched for are columns of `sessions`; the rest is one JSON text,
+//! What changes often and what is searched for are columns of `sessions`; the rest is one JSON text,
 //! `session_details.about`, to which a later version can add fields.
 
 use std::collections::BTreeMap;
 
-use rusqlite::Row;
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,9 +17,9 @@ use crate::store::{SessionRow, StoreError};
 
 /// The columns that [`decode`] reads, of `sessions AS s` and `session_details AS d`.
 pub(super) const COLUMNS: &str = "s.id, s.owner, s.state, s.node, s.epoch, s.last_seq, s.created_at_ms, \
-     s.ended_at_ms, s.ended, d.about, d.params";
+     s.ended_at_ms, s.ended, d.about, d.params, s.put_away_at_ms, s.messages, s.total_cost_usd";
 
-/// What of a session never changes and is not searched for.
+/// What of a session is not searched for and never changes, but for the model, which seldom does.
 #[derive(Serialize, Deserialize)]
 pub(super) struct About {
     owner_name: String,
@@ -74,7 +75,37 @@ pub(super) fn decode(row: &Row<'_>) -> Result<SessionRow, Fault> {
         last_seq: from_stored(row.get(5)?)?,
         ended: ended.map(|text| from_json(&text)).transpose()?,
         params: row.get(10)?,
+        put_away_at_ms: row.get::<_, Option<i64>>(11)?.map(from_stored).transpose()?,
+        messages: from_json(&row.get::<_, String>(12)?)?,
+        total_cost_usd: row.get(13)?,
     })
+}
+
+/// What the query finds, up to `limit`, without what can't be read: one damaged record, in whose first column
+/// its id is, must not keep the others.
+pub(super) fn readable<T>(
+    connection: &Connection,
+    sql: &str,
+    values: Vec<Value>,
+    limit: u32,
+    decode: impl Fn(&Row<'_>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query(params_from_iter(values))?;
+    let mut readable = Vec::new();
+    while readable.len() < limit {
+        let Some(row) = found.next()? else { break };
+        match decode(row) {
+            Ok(value) => readable.push(value),
+            Err(fault) if fault.is_of_one_record() => {
+                let session = uuid(row, 0).map_or_else(|_| "unknown".to_owned(), |id| id.to_string());
+                tracing::warn!(store = "sqlite", session_id = %session, "a session's record is damaged; it is left out");
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(readable)
 }
 
 /// The workspace in a session's `about`.

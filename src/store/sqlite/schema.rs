@@ -39,7 +39,7 @@ const STATEMENTS: usize = 64;
 /// - Every filter of a listing has an index that ends in the listing's order (`created_at_ms`, `id`).
 ///   `labels` repeats owner and order for that reason. States are no filter of an index, but for one:
 ///   whatever has not ended is little.
-pub(super) const STEPS: [&str; 2] = [FIRST_FORM, RETENTION];
+pub(super) const STEPS: [&str; 3] = [FIRST_FORM, RETENTION, PUT_AWAY_AND_SPEND];
 
 const FIRST_FORM: &str = "
     CREATE TABLE sessions (
@@ -128,6 +128,35 @@ const RETENTION: &str = "
     CREATE TABLE removals (
         key INTEGER PRIMARY KEY
     ) STRICT;
+";
+
+/// Sessions that wait without a process, and what all of them have spent.
+///
+/// - What has not ended falls into two: `sessions_put_away`, which can be many, and `sessions_run`, which a
+///   gateway must account for. The first holds the bytes, as `sessions_ended` does; the second does not,
+///   because each append would rewrite it. An end clears `put_away_at_ms`.
+/// - `messages` is a JSON list of ids. It and the cost change with every turn, so they are here and not in
+///   `session_details`.
+/// - `spend` names sessions by their id: it outlives them. `spend_by_owner` holds the amounts, which are
+///   summed from it.
+const PUT_AWAY_AND_SPEND: &str = "
+    ALTER TABLE sessions ADD COLUMN put_away_at_ms INTEGER;
+    ALTER TABLE sessions ADD COLUMN messages TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE sessions ADD COLUMN total_cost_usd REAL;
+    CREATE INDEX sessions_put_away ON sessions (put_away_at_ms, id, bytes) WHERE put_away_at_ms IS NOT NULL;
+    CREATE INDEX sessions_run ON sessions (node, created_at_ms, id)
+        WHERE state <> 'ended' AND put_away_at_ms IS NULL;
+
+    CREATE TABLE spend (
+        session   BLOB    NOT NULL,
+        seq       INTEGER NOT NULL,
+        owner     TEXT    NOT NULL,
+        at_ms     INTEGER NOT NULL,
+        micro_usd INTEGER NOT NULL,
+        PRIMARY KEY (session, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX spend_by_owner  ON spend (owner, at_ms, micro_usd);
+    CREATE INDEX spend_by_moment ON spend (at_ms);
 ";
 
 /// A connection that may write. The file must be there.

@@ -58,6 +58,11 @@ fn same_start(stored: &SessionRow, new: &SessionRow) -> bool {
         last_seq: new.last_seq,
         ended_at_ms: new.ended_at_ms,
         ended: new.ended.clone(),
+        put_away_at_ms: new.put_away_at_ms,
+        messages: new.messages.clone(),
+        total_cost_usd: new.total_cost_usd,
+        model: new.model.clone(),
+        params: new.params.clone(),
         ..stored.clone()
     };
     as_it_began == *new
@@ -69,10 +74,11 @@ fn insert(connection: &Connection, session: &NewSession) -> Result<(), Fault> {
     let ended = row.ended.as_ref().map(rows::to_json).transpose()?;
     let (epoch, created_at) = (to_stored(row.epoch)?, to_stored(row.created_at_ms)?);
     let ended_at = row.ended_at_ms.map(to_stored).transpose()?;
+    let messages = rows::to_json(&row.messages)?;
     connection
         .prepare_cached(
-            "INSERT INTO sessions (id, owner, state, node, epoch, last_seq, created_at_ms, ended_at_ms, ended) \
-             VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)",
+            "INSERT INTO sessions (id, owner, state, node, epoch, last_seq, created_at_ms, ended_at_ms, ended, \
+             put_away_at_ms, messages, total_cost_usd) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             row.id.as_bytes(),
@@ -82,7 +88,10 @@ fn insert(connection: &Connection, session: &NewSession) -> Result<(), Fault> {
             epoch,
             created_at,
             ended_at,
-            ended
+            ended,
+            row.put_away_at_ms.map(moment),
+            messages,
+            row.total_cost_usd
         ])?;
     connection
         .prepare_cached("INSERT INTO session_details (key, about, params) VALUES (?1, ?2, ?3)")?
@@ -154,26 +163,56 @@ pub(super) fn update(connection: &Connection, id: Uuid, epoch: u64, patch: &Sess
         Some((node, new_epoch)) => (Some(node), Some(to_stored(*new_epoch)?)),
         None => (None, None),
     };
+    let messages = patch.messages.as_ref().map(rows::to_json).transpose()?;
     connection
         .prepare_cached(
-            "UPDATE sessions SET state = coalesce(?2, state), node = coalesce(?3, node), epoch = coalesce(?4, epoch) \
-             WHERE key = ?1",
+            "UPDATE sessions SET state = coalesce(?2, state), node = coalesce(?3, node), epoch = coalesce(?4, epoch), \
+             put_away_at_ms = CASE WHEN ?5 THEN ?6 ELSE put_away_at_ms END, messages = coalesce(?7, messages), \
+             total_cost_usd = coalesce(?8, total_cost_usd) WHERE key = ?1",
         )?
-        .execute(params![head.key, patch.state.map(SessionState::as_str), node, new_epoch])?;
+        .execute(params![
+            head.key,
+            patch.state.map(SessionState::as_str),
+            node,
+            new_epoch,
+            patch.put_away_at_ms.is_some(),
+            patch.put_away_at_ms.flatten().map(moment),
+            messages,
+            patch.total_cost_usd
+        ])?;
+    update_details(connection, head.key, patch)
+}
+
+/// The long part of the record: rewritten only if it changes.
+fn update_details(connection: &Connection, key: i64, patch: &SessionPatch) -> Result<(), Fault> {
+    if let Some(model) = &patch.model {
+        // Only the one field: what a later version has added beside it stays.
+        connection
+            .prepare_cached("UPDATE session_details SET about = json_set(about, '$.model', ?2) WHERE key = ?1")?
+            .execute(params![key, model])?;
+    }
+    if let Some(text) = &patch.params {
+        connection
+            .prepare_cached("UPDATE session_details SET params = ?2 WHERE key = ?1")?
+            .execute(params![key, text])?;
+    }
     Ok(())
 }
 
-/// Marks a session ended, with its end as JSON; the caller has checked that it may be and has written its
-/// last event.
+/// Marks a session ended, with `patch.ended` as JSON; the caller has checked that it may be and has written
+/// its last event.
 pub(super) fn mark_ended(
     connection: &Connection,
     key: i64,
-    ended_at_ms: Option<u64>,
+    patch: &SessionPatch,
     ended: Option<&str>,
 ) -> Result<(), Fault> {
     connection
-        .prepare_cached("UPDATE sessions SET state = 'ended', ended_at_ms = ?2, ended = ?3 WHERE key = ?1")?
-        .execute(params![key, ended_at_ms.map(moment), ended])?;
+        .prepare_cached(
+            "UPDATE sessions SET state = 'ended', ended_at_ms = ?2, ended = ?3, put_away_at_ms = NULL, \
+             messages = '[]', total_cost_usd = coalesce(?4, total_cost_usd) WHERE key = ?1",
+        )?
+        .execute(params![key, patch.ended_at_ms.map(moment), ended, patch.total_cost_usd])?;
     Ok(())
 }
 

@@ -4,16 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
+use super::as_admin;
 use crate::support::gateway::ADMIN_PASSWORD;
-use crate::support::program::{Finished, caller_environment, cc_gateway};
+use crate::support::program::{caller_environment, cc_gateway};
 use crate::support::{Gateway, eventually};
-
-/// Runs `cc-gateway` as a caller who is the admin.
-async fn as_admin(gateway: &Gateway, arguments: &[&str], input: &str) -> Finished {
-    let mut env = caller_environment(gateway);
-    env.push(("CC_GATEWAY_TOKEN".to_owned(), gateway.login().await));
-    cc_gateway(arguments, &env, input).await
-}
 
 #[tokio::test]
 async fn exec_prints_the_text_and_tells_how_it_ended_beside() {

@@ -1,15 +1,13 @@
 //! The client examples, run as people run them. `make tools` installs what they need.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cc_gateway::telemetry::tasks;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
 use tokio::sync::Notify;
 
 use crate::support::program::{Finished, caller_environment, run};
+use crate::support::proxy::cuttable;
 use crate::support::{Gateway, eventually};
 
 fn example(path: &str) -> PathBuf {
@@ -47,26 +45,6 @@ async fn the_python_session_example_logs_in_runs_and_prints_the_text() {
     let refused = python(&gateway, "run_session.py", &["say x"], Some("not-a-token")).await;
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("refused (401)") && !refused.stderr.contains("Traceback"), "{refused:?}");
-}
-
-/// A way to the gateway's WebSocket side that can be cut. Later connections pass.
-async fn cuttable(server: SocketAddr, cut: Arc<Notify>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tasks::spawn("test-proxy", async move {
-        loop {
-            let (mut near, _) = listener.accept().await.unwrap();
-            let mut far = TcpStream::connect(server).await.unwrap();
-            let cut = Arc::clone(&cut);
-            tasks::spawn("test-proxy-connection", async move {
-                tokio::select! {
-                    _ended = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                    () = cut.notified() => near.set_zero_linger().unwrap(),
-                }
-            });
-        }
-    });
-    address
 }
 
 #[tokio::test]

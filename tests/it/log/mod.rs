@@ -2,7 +2,7 @@
 //! who is gone before its last byte is read.
 
 mod coming_back;
+mod heavy;
 mod last_byte;
-mod load;
 mod retention;
 mod slow_readers;

@@ -56,28 +56,6 @@ async fn an_allowed_tool_runs_without_a_question_and_its_result_is_in_the_events
 }
 
 #[tokio::test]
-async fn a_tool_that_is_not_allowed_is_denied_and_the_session_goes_on_to_its_end() {
-    let api = MessagesApi::start();
-    let gateway = gateway(&api).await;
-    let mut client = gateway.client().await;
-    let prompt = "Run it. [[bash:touch must-not-be]] [[text:then not]]";
-    let session = client.start(json!({"prompt": prompt})).await;
-    let events = client.until_ended(session).await;
-    let of = |kind: &str| events.iter().filter(|event| event.kind == kind).collect::<Vec<_>>();
-    let (asked, resolved) = (of("permission.requested"), of("permission.resolved"));
-    assert_eq!((asked.len(), resolved.len()), (1, 1));
-    assert!(asked[0].seq < resolved[0].seq);
-    assert_eq!(asked[0].data()["tool_name"], "Bash");
-    assert_eq!(asked[0].data()["input"]["command"], "touch must-not-be");
-    assert_eq!(resolved[0].data()["behavior"], "deny");
-    assert_eq!(resolved[0].data()["request_id"], asked[0].data()["request_id"]);
-    let results = blocks(&events, "user", "tool_result");
-    assert_eq!((results.len(), &results[0]["is_error"]), (1, &json!(true)));
-    assert_eq!((&ended(&events)["reason"], &ended(&events)["result"]), (&json!("completed"), &json!("then not")));
-    assert!(!gateway.path("workspaces").join(session.to_string()).join("must-not-be").exists());
-}
-
-#[tokio::test]
 async fn partial_messages_stream_the_text_as_it_is_made() {
     let api = MessagesApi::start();
     let gateway = gateway(&api).await;

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
+
+use uuid::Uuid;
 
 use super::{ended, slots_taken, until_file};
-use crate::support::{Gateway, soak};
+use crate::support::{Client, Gateway, soak};
 
 #[tokio::test]
 async fn over_the_cap_a_start_is_refused_and_after_an_end_the_next_one_works() {
@@ -37,6 +39,57 @@ async fn over_the_cap_a_start_is_refused_and_after_an_end_the_next_one_works() {
     client.ok("session.stop", json!({"session_id": running[1]})).await;
     client.until_ended(running[1]).await;
     assert_eq!(slots_taken(&gateway).await, 0);
+    gateway.stop().await;
+}
+
+/// One caller's answer: the session, or nothing if the cap was reached.
+async fn started(client: &mut Client, call: u64) -> Option<Uuid> {
+    match client.answer(call).await {
+        Ok(result) => Some(crate::support::client::session_id(&result).expect("a session's id")),
+        Err(error) => {
+            assert_eq!((&error["code"], &error["data"]["retryable"]), (&json!(-32003), &Value::Bool(true)), "{error}");
+            None
+        }
+    }
+}
+
+#[tokio::test]
+async fn j1_of_ten_times_the_cap_at_once_never_more_than_the_cap_run_and_all_come_to_their_end() {
+    const CAP: usize = 4;
+    let mut gateway = Gateway::builder().setting("max_sessions", CAP).start().await;
+    let mut clients = Vec::new();
+    for _ in 0..CAP {
+        clients.push(gateway.client().await);
+    }
+    for round in 1..=soak::count(1, 25) {
+        // Each caller asks for ten at once, and again for those that were refused.
+        let (mut wanted, mut refused) = ([10; CAP], 0);
+        while wanted.iter().sum::<usize>() > 0 {
+            let mut asked = Vec::new();
+            for (client, wanted) in clients.iter_mut().zip(wanted) {
+                let mut calls = Vec::new();
+                for _ in 0..wanted {
+                    calls.push(client.send_call("session.start", json!({"prompt": "sleep 20ms; say x"})).await);
+                }
+                asked.push(calls);
+            }
+            for ((client, calls), wanted) in clients.iter_mut().zip(asked).zip(&mut wanted) {
+                let mut sessions = Vec::new();
+                for call in calls {
+                    sessions.extend(started(client, call).await);
+                }
+                refused += *wanted - sessions.len();
+                *wanted -= sessions.len();
+                for session in sessions {
+                    assert_eq!(ended(&client.until_ended(session).await)["reason"], "completed");
+                }
+            }
+        }
+        assert!(refused > 0, "there was no contest");
+        assert_eq!((gateway.started_agents(), slots_taken(&gateway).await), (10 * CAP * round, 0));
+    }
+    assert!((1..=CAP).contains(&gateway.peak_agents()), "{} agents at once", gateway.peak_agents());
+    assert_eq!(gateway.running_agents(), 0);
     gateway.stop().await;
 }
 

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{ended, run, until_file};
 use crate::support::dice::Dice;
 use crate::support::event::Event;
-use crate::support::{Gateway, soak};
+use crate::support::{Client, Gateway, proc, soak};
 
 #[tokio::test]
 async fn k4_after_a_kill_each_running_session_is_lost_once_and_nothing_is_left_running() {
@@ -61,6 +61,78 @@ async fn k4_after_a_kill_each_running_session_is_lost_once_and_nothing_is_left_r
     let next = client.start(json!({"prompt": "and now?", "resume": running[0].0})).await;
     let end = ended(&client.until_ended(next).await);
     assert_eq!(end["reason"], "completed", "a lost conversation can be continued: {end}");
+    gateway.stop().await;
+}
+
+/// A tree of which nothing heeds what the kernel sends when the gateway dies.
+const STUBBORN: &str = "ignore all; child setsid; child daemon; child ignoreterm; child forker; child stopped; \
+    child cleanenv; touch there; silent";
+
+/// The processes that the scripts have told of.
+fn told_children(client: &Client, sessions: &[Uuid]) -> Vec<u32> {
+    let events = sessions.iter().flat_map(|session| client.events(*session)).map(|event| event.data());
+    events.filter(|line| line["subtype"] == "scripted_child").map(|line| pid(&line)).collect()
+}
+
+fn pid(line: &Value) -> u32 {
+    line["pid"].as_u64().and_then(|pid| pid.try_into().ok()).expect("a process id")
+}
+
+async fn stubborn_sessions(gateway: &Gateway, client: &mut Client) -> Vec<Uuid> {
+    let mut sessions = Vec::new();
+    for _ in 0..3 {
+        let session = client.start(json!({"prompt": STUBBORN})).await;
+        until_file(gateway, session, "there").await;
+        let children = |event: &Event| event.data()["kind"] == "cleanenv";
+        client.until_event(session, children).await;
+        sessions.push(session);
+    }
+    sessions
+}
+
+/// Each of them was lost, once.
+async fn assert_lost(gateway: &Gateway, sessions: &[Uuid]) {
+    let mut client = gateway.client().await;
+    for session in sessions {
+        client.ok("session.attach", json!({"session_id": session})).await;
+        let events = client.until_ended(*session).await;
+        assert_eq!(ended(&events)["reason"], "lost");
+        assert_eq!(events.iter().filter(|event| event.kind == "session.ended").count(), 1);
+    }
+    assert_eq!(super::slots_taken(gateway).await, 0);
+}
+
+#[tokio::test]
+async fn h7_what_survives_the_gateway_is_swept_before_the_next_one_is_ready() {
+    let mut gateway = Gateway::builder().start().await;
+    let mut client = gateway.client().await;
+    let sessions = stubborn_sessions(&gateway, &mut client).await;
+    let told = told_children(&client, &sessions);
+    gateway.kill9().await;
+    let alive = || told.iter().copied().filter(|pid| proc::alive(*pid)).collect::<Vec<_>>();
+    assert!(alive().len() >= 3 * 4, "there is something to sweep: {:?}", alive());
+    gateway.restart().await;
+    // Not soon: now. What it says it is ready for begins with an empty machine.
+    assert_eq!((gateway.processes(), alive()), (Vec::new(), Vec::new()));
+    assert_lost(&gateway, &sessions).await;
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn h7_in_a_pid_namespace_nothing_survives_the_gateway() {
+    let mut gateway = Gateway::builder().pid_namespace().start().await;
+    for _ in 0..soak::count(2, 50) {
+        let mut client = gateway.client().await;
+        let sessions = stubborn_sessions(&gateway, &mut client).await;
+        assert!(gateway.processes().len() >= 3 * 5, "{:?}", gateway.processes());
+        gateway.kill9().await;
+        // The first process ends with the gateway, and the kernel lets it go only after all others.
+        assert_eq!(gateway.processes(), Vec::<u32>::new());
+        gateway.restart().await;
+        assert_lost(&gateway, &sessions).await;
+    }
+    let mut client = gateway.client().await;
+    assert_eq!(ended(&run(&mut client, "say here too").await)["reason"], "completed");
     gateway.stop().await;
 }
 

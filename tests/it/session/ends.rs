@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ended, run};
+use super::{ended, milliseconds, run};
 use crate::support::{Gateway, proc};
 
 /// Runs the script; the data of the terminal event.
@@ -81,14 +81,33 @@ async fn f11_an_agent_that_does_not_exit_after_its_result_is_ended_and_the_resul
 }
 
 #[tokio::test]
+async fn f11_with_the_settings_as_they_come_the_end_follows_the_result_within_seconds() {
+    let gateway = Gateway::builder().start().await;
+    let mut client = gateway.client().await;
+    let events = run(&mut client, "stay; child setsid; say done").await;
+    let end = ended(&events);
+    assert_eq!((&end["reason"], &end["forced_exit"]), (&json!("completed"), &json!(true)), "{end}");
+    let result = events.iter().find(|event| event.claude_type().as_deref() == Some("result/success")).unwrap();
+    let took = milliseconds(events.last().unwrap()) - milliseconds(result);
+    // Five seconds of its own, then a SIGINT; the row allows ten in all, a busy machine some more.
+    assert!((5_000..30_000).contains(&took), "the end came {took} ms after the result");
+    assert_eq!(gateway.processes(), Vec::<u32>::new());
+}
+
+#[tokio::test]
 async fn h3_a_grandchild_that_holds_the_output_open_does_not_hold_up_the_end() {
     let gateway = Gateway::builder().start().await;
     let mut client = gateway.client().await;
-    let end = end_of(&mut client, "hold-stdout; say done").await;
+    let events = run(&mut client, "hold-stdout; say done").await;
+    let end = ended(&events);
     assert_eq!(
         (&end["reason"], &end["result"], &end["forced_exit"]),
         (&json!("completed"), &json!("done"), &json!(null))
     );
+    let result = events.iter().find(|event| event.claude_type().as_deref() == Some("result/success")).unwrap();
+    let took = milliseconds(events.last().unwrap()) - milliseconds(result);
+    // Two seconds by the row. The grandchild would hold it for minutes.
+    assert!(took < 30_000, "the end came {took} ms after the result");
     assert_eq!(gateway.processes(), Vec::<u32>::new());
 }
 

@@ -6,8 +6,8 @@ use std::fs;
 use serde_json::json;
 
 use super::agent_start::facts;
-use crate::support::Gateway;
 use crate::support::gateway::ADMIN_PASSWORD;
+use crate::support::{Gateway, proc};
 
 #[tokio::test]
 async fn e12_the_agents_environment_is_exactly_the_allow_list_whatever_the_gateways_is() {
@@ -70,10 +70,12 @@ async fn h12_the_agent_has_three_descriptors_a_session_of_its_own_and_no_secret_
     // Rust's own start ignores SIGPIPE (13); nothing else is ignored, and nothing blocked.
     assert_eq!(facts["signals"], json!({"blocked": "0000000000000000", "ignored": "0000000000001000"}));
     assert_eq!(facts["capabilities"]["ambient"], "0000000000000000");
-    let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.pid())).unwrap();
-    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    let hard = files.split_whitespace().nth(4).unwrap();
-    assert_eq!(facts["limits"]["Max open files"][1], hard);
+    let mut limits: BTreeMap<String, [String; 2]> = serde_json::from_value(facts["limits"].clone()).unwrap();
+    let mark = limits.remove("Max realtime timeout").unwrap();
+    assert!(mark.iter().all(|limit| limit.parse::<u64>().is_ok_and(|limit| limit > 1 << 62)), "{mark:?}");
+    let mut gateways: BTreeMap<String, [String; 2]> = proc::limits(gateway.pid()).into_iter().collect();
+    assert!(gateways.remove("Max realtime timeout").is_some());
+    assert_eq!(limits, gateways, "but for the mark, the agent has the gateway's own limits");
     assert_eq!(facts["cwd"], super::workspace(&gateway, session).display().to_string());
 
     let secret = fs::read_to_string(gateway.path("data").join("jwt-secret")).unwrap();

@@ -1,18 +1,36 @@
 //! Sessions of the scripted agent: their events, their ends, their processes, and who may start them.
 
 mod agent_start;
+mod agent_user;
 mod calls;
 mod cap;
+mod configuring;
+mod conversation;
 mod crash;
 mod drain;
 mod ends;
 mod filters;
 mod idempotency;
 mod isolation;
+mod line;
+mod line_shares;
+mod lost;
+mod pausing;
+mod permissions;
+mod races;
+mod raw;
 mod refusals;
+mod resources;
+mod resting;
+mod spending;
 mod stopping;
 mod stream;
+mod terminal;
 mod timeouts;
+mod turn_clocks;
+mod turn_drain;
+mod turn_races;
+mod turns;
 mod watching;
 
 use std::path::PathBuf;
@@ -46,6 +64,13 @@ pub(crate) async fn until_file(gateway: &Gateway, session: Uuid, name: &str) -> 
     let path = workspace(gateway, session).join(name);
     crate::support::eventually(&format!("the file {name}"), || path.exists().then_some(())).await;
     path
+}
+
+/// When an event was taken in, in milliseconds since the epoch.
+pub(crate) fn milliseconds(event: &Event) -> u64 {
+    let at = humantime::parse_rfc3339(&event.at).expect("a moment");
+    u64::try_from(at.duration_since(std::time::UNIX_EPOCH).expect("a moment of ours").as_millis())
+        .expect("milliseconds")
 }
 
 /// How many slots are taken, by the gateway's own account.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{ended, until_file};
+use super::{ended, milliseconds, until_file};
 use crate::support::{Client, Gateway, proc, soak};
 
 /// Stops a session; its terminal event's data. By then nothing of it may be left.
@@ -17,16 +17,27 @@ async fn stop(gateway: &Gateway, client: &mut Client, session: Uuid) -> Value {
 
 #[tokio::test]
 async fn h2_a_stop_ends_every_process_of_the_tree_however_it_hides() {
-    let mut gateway = Gateway::builder().start().await;
+    let mut builder = Gateway::builder();
+    for step in ["interrupt", "end_session", "sigint", "sigterm"] {
+        builder = builder.setting(&format!("{step}_grace_seconds"), 0.1);
+    }
+    let mut gateway = builder.start().await;
     let mut client = gateway.client().await;
-    let kinds = ["sleep", "setsid", "daemon", "ignoreterm", "forker", "stopped"];
+    let kinds = ["sleep", "setsid", "daemon", "ignoreterm", "forker", "stopped", "cleanenv"];
     let children: Vec<String> = kinds.iter().map(|kind| format!("child {kind}")).collect();
-    let script = format!("{}; hold-stdout; touch ready; silent", children.join("; "));
-    for _ in 0..soak::count(3, 100) {
+    for round in 0..soak::count(4, 100) {
+        // Every other agent heeds nothing itself: its end is the ladder's last step.
+        let stubborn = if round % 2 == 1 { "ignore all; " } else { "" };
+        let script = format!("{stubborn}{}; hold-stdout; touch ready; silent", children.join("; "));
         let session = client.start(json!({"prompt": script})).await;
         until_file(&gateway, session, "ready").await;
         let end = stop(&gateway, &mut client, session).await;
-        assert_eq!(end["reason"], "cancelled");
+        let signal = if round % 2 == 1 { json!(9) } else { json!(null) };
+        assert_eq!((&end["reason"], &end["signal"]), (&json!("cancelled"), &signal));
+        let (stopping, gone) = (client.until_state(session, "stopping").await, client.until_ended(session).await);
+        let took = milliseconds(gone.last().unwrap()) - milliseconds(&stopping);
+        // By the row the grace and two seconds.
+        assert!(took < 30_000, "round {round}: the end took {took} ms");
         let told = client.events(session).into_iter().map(|event| event.data());
         let pids: Vec<u64> =
             told.filter(|line| line["subtype"] == "scripted_child").filter_map(|line| line["pid"].as_u64()).collect();
@@ -44,7 +55,9 @@ async fn h4_what_an_agent_prints_while_it_cleans_up_is_delivered_and_its_exit_co
     let builder = Gateway::builder().setting("interrupt_grace_seconds", 0.1).setting("end_session_grace_seconds", 0.1);
     let gateway = builder.setting("sigint_grace_seconds", 0.1).start().await;
     let mut client = gateway.client().await;
-    let script = "ignore interrupt end_session eof int; trap-cleanup 600ms 7; touch ready; silent";
+    // Three seconds by the row.
+    let cleanup = soak::count(600, 3_000);
+    let script = format!("ignore interrupt end_session eof int; trap-cleanup {cleanup}ms 7; touch ready; silent");
     let session = client.start(json!({"prompt": script})).await;
     until_file(&gateway, session, "ready").await;
     let end = stop(&gateway, &mut client, session).await;
@@ -55,8 +68,12 @@ async fn h4_what_an_agent_prints_while_it_cleans_up_is_delivered_and_its_exit_co
         .filter(|event| event.claude_type().as_deref() == Some("system/scripted_cleanup"))
         .map(|event| event.data()["step"].clone())
         .collect();
+    let (last, numbers) = steps.split_last().expect("steps");
+    assert_eq!(
+        (last, numbers),
+        (&json!("last"), (1..steps.len()).map(|step| json!(step)).collect::<Vec<_>>().as_slice())
+    );
     assert!(steps.len() >= 3, "{steps:?}");
-    assert_eq!(steps.last(), Some(&json!("last")));
 }
 
 #[tokio::test]
@@ -69,6 +86,10 @@ async fn h5_an_agent_that_heeds_nothing_is_killed() {
     until_file(&gateway, session, "ready").await;
     let end = stop(&gateway, &mut client, session).await;
     assert_eq!((&end["reason"], &end["signal"], &end["exit_code"]), (&json!("cancelled"), &json!(9), &json!(null)));
+    let (stopping, events) = (client.until_state(session, "stopping").await, client.until_ended(session).await);
+    let took = milliseconds(events.last().unwrap()) - milliseconds(&stopping);
+    // Each step has its whole time and no more; by the row half a second more, on a busy machine seconds.
+    assert!((600..30_600).contains(&took), "killed after {took} ms");
 }
 
 #[tokio::test]

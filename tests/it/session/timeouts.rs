@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::ended;
+use super::{ended, milliseconds};
 use crate::support::Gateway;
 
 #[tokio::test]
@@ -16,7 +16,11 @@ async fn h6_a_session_that_runs_longer_than_its_limit_ends_timed_out() {
     let events = client.until_ended(session).await;
     let end = ended(&events);
     assert_eq!((&end["reason"], &end["is_error"]), (&json!("timed_out"), &json!(true)));
-    assert!(end["duration_ms"].as_u64().unwrap() >= 1_000, "{end}");
+    let took = end["duration_ms"].as_u64().unwrap();
+    // Exact to the second by the row; a busy machine may make the end late, never early.
+    assert!((1_000..31_000).contains(&took), "{end}");
+    let stopping = events.iter().find(|event| event.kind == "session.state").unwrap();
+    assert_eq!(stopping.data()["state"], "stopping");
     assert!(!events.iter().any(|event| event.kind == "session.stalled"), "it was never silent");
     assert_eq!(gateway.processes(), Vec::<u32>::new());
 }
@@ -25,7 +29,7 @@ async fn h6_a_session_that_runs_longer_than_its_limit_ends_timed_out() {
 async fn f13_silence_is_warned_of_and_then_ends_the_session() {
     let gateway = Gateway::builder().start().await;
     let mut client = gateway.client().await;
-    let params = json!({"prompt": "say before; silent", "idle_timeout_seconds": 2});
+    let params = json!({"prompt": "child setsid; child ignoreterm; say before; silent", "idle_timeout_seconds": 2});
     let session = client.start(params).await;
     let events = client.until_ended(session).await;
     let stalled: Vec<_> = events.iter().filter(|event| event.kind == "session.stalled").collect();
@@ -34,6 +38,11 @@ async fn f13_silence_is_warned_of_and_then_ends_the_session() {
     assert_eq!(ended(&events)["reason"], "idle_timed_out");
     let stopping = events.iter().find(|event| event.kind == "session.state").unwrap();
     assert!(stalled[0].seq < stopping.seq, "the warning comes before the end");
+    let last_words = events.iter().rfind(|event| event.kind == "claude" && event.seq < stalled[0].seq).unwrap();
+    let silent = milliseconds(stopping) - milliseconds(last_words);
+    // Taken in a moment after it was read: the clock may seem that much shorter.
+    assert!((1_950..32_000).contains(&silent), "ended after {silent} ms of silence");
+    assert_eq!(gateway.processes(), Vec::<u32>::new());
 }
 
 #[tokio::test]

@@ -15,18 +15,34 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use super::settings::{TestSettings, list};
-use super::{Client, MessagesApi, agents, cli, eventually, http, proc};
+use super::{Client, MessagesApi, agents, cli, eventually, http, proc, terminal};
 
 /// The admin's password in every test: also a canary that must show nowhere.
 pub(crate) const ADMIN_PASSWORD: &str = "canary-admin-password-7f3a";
+
+/// Where the gateway lives.
+#[derive(Debug, Clone, Copy)]
+enum Housing {
+    /// Beside the test.
+    Plain,
+    /// With `data` on a disk of its own of so many MiB.
+    SmallDisk(u32),
+    /// In a pid namespace that ends with it, as a container does.
+    PidNamespace,
+    /// In the foreground of a terminal.
+    Terminal,
+    /// Where it may not look into other users' processes, if it could.
+    Container,
+}
 
 /// A running gateway.
 pub(crate) struct Gateway {
     process: Option<Child>,
     settings: TestSettings,
     env: Vec<(String, String)>,
-    /// The size of the disk that `data` is on, if it has one of its own.
-    disk_mib: Option<u32>,
+    housing: Housing,
+    /// The keyboard of its terminal.
+    terminal: Option<File>,
     directory: TempDir,
     /// The value of `CC_TEST_RUN` in the environment of everything that the gateway starts.
     mark: String,
@@ -42,7 +58,7 @@ pub(crate) struct Gateway {
 pub(crate) struct Builder {
     settings: TestSettings,
     env: Vec<(String, String)>,
-    disk_mib: Option<u32>,
+    housing: Housing,
     directory: TempDir,
 }
 
@@ -67,7 +83,26 @@ impl Builder {
 
     /// Gives its data directory a small disk of its own, which goes with the process: see [`Gateway::own_path`].
     pub(crate) fn small_disk(mut self, mib: u32) -> Self {
-        self.disk_mib = Some(mib);
+        self.housing = Housing::SmallDisk(mib);
+        self
+    }
+
+    /// Puts it and all it starts into a pid namespace whose first process ends when it does.
+    pub(crate) fn pid_namespace(mut self) -> Self {
+        self.housing = Housing::PidNamespace;
+        self
+    }
+
+    /// Takes the right from it that root's containers lack: to look into other users' processes. Its program is where
+    /// every user may run it.
+    pub(crate) fn container(mut self) -> Self {
+        self.housing = Housing::Container;
+        self
+    }
+
+    /// Runs it in the foreground of a terminal of its own: see [`Gateway::press`].
+    pub(crate) fn terminal(mut self) -> Self {
+        self.housing = Housing::Terminal;
         self
     }
 
@@ -97,7 +132,8 @@ impl Builder {
             process: None,
             settings,
             env: self.env,
-            disk_mib: self.disk_mib,
+            housing: self.housing,
+            terminal: None,
             directory: self.directory,
             mark,
             killed: false,
@@ -131,12 +167,26 @@ impl Gateway {
         settings.set("agent_program", &env!("CARGO_BIN_EXE_scripted-agent"));
         settings.agent_env("HOME", &path("home").display());
         settings.agent_env("SCRIPTED_AGENT_COUNT_DIR", &path("agents").display());
-        Builder { settings, env: Vec::new(), disk_mib: None, directory }
+        Builder { settings, env: Vec::new(), housing: Housing::Plain, directory }
     }
 
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
-        self.process.as_ref().expect("a running gateway").id()
+        let started = self.process.as_ref().expect("a running gateway").id();
+        match self.housing {
+            // The namespace's maker, its first process, the gateway.
+            Housing::PidNamespace => {
+                let only_child = |pid| proc::children(pid).first().copied().unwrap_or(pid);
+                only_child(only_child(started))
+            }
+            _ => started,
+        }
+    }
+
+    /// Presses keys on its terminal.
+    pub(crate) fn press(&self, keys: &[u8]) {
+        let mut keyboard = self.terminal.as_ref().expect("a gateway with a terminal");
+        std::io::Write::write_all(&mut keyboard, keys).expect("a terminal that takes keys");
     }
 
     /// The settings it runs with, as variables.
@@ -237,22 +287,19 @@ impl Gateway {
         self.killed = false;
     }
 
+    /// Starts it again and sends SIGTERM after `moment`, whether it is ready or not; its exit.
+    pub(crate) async fn start_and_end(&mut self, moment: Duration) -> ExitStatus {
+        self.spawn();
+        tokio::time::sleep(moment).await;
+        self.signal(Signal::TERM);
+        let status = self.exited().await;
+        self.assert_nothing_left();
+        status
+    }
+
     async fn launch(&mut self) {
+        self.spawn();
         let ready = self.path("ready.json");
-        let log = File::options().create(true).append(true).open(self.path("gateway.log")).expect("a log file");
-        let process = self
-            .program()
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .envs(self.settings.environment())
-            .envs(self.env.iter().cloned())
-            .current_dir(self.directory.path())
-            .stdin(Stdio::null())
-            .stdout(File::create(&ready).expect("a file for its output"))
-            .stderr(log)
-            .spawn()
-            .expect("the gateway's program starts");
-        self.process = Some(process);
         let first_line = eventually("the gateway to say that it is ready", || {
             let text = std::fs::read_to_string(&ready).unwrap_or_default();
             if let Some((line, _)) = text.split_once('\n') {
@@ -273,20 +320,74 @@ impl Gateway {
         self.ws = address("ws").unwrap_or_else(|| panic!("no WebSocket address in {line}"));
     }
 
-    /// The program and its words. The disk is mounted where only the gateway and its agents see it; every step
-    /// replaces the one before, so the process id is the gateway's.
+    fn spawn(&mut self) {
+        let log = File::options().create(true).append(true).open(self.path("gateway.log")).expect("a log file");
+        let (stdin, keyboard) = match self.housing {
+            Housing::Terminal => {
+                let (screen, keyboard) = terminal::pair();
+                (Stdio::from(screen), Some(keyboard))
+            }
+            _ => (Stdio::null(), None),
+        };
+        self.terminal = keyboard;
+        let process = self
+            .program()
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .envs(self.settings.environment())
+            .envs(self.env.iter().cloned())
+            .current_dir(self.directory.path())
+            .stdin(stdin)
+            .stdout(File::create(self.path("ready.json")).expect("a file for its output"))
+            .stderr(log)
+            .spawn()
+            .expect("the gateway's program starts");
+        self.process = Some(process);
+    }
+
+    /// The program and its words. The disk is mounted where only the gateway and its agents see it. But for the
+    /// pid namespace every step replaces the one before, so the process id is the gateway's.
     fn program(&self) -> Command {
         let program = env!("CARGO_BIN_EXE_cc-gateway");
-        let Some(mib) = self.disk_mib else {
-            let mut command = Command::new(program);
-            command.arg("serve");
-            return command;
+        let unshare = |namespaces: &[&str]| {
+            let mut command = Command::new("unshare");
+            command.args((!rustix::process::geteuid().is_root()).then_some("-Ur")).args(namespaces);
+            command
+        };
+        let mib = match self.housing {
+            Housing::SmallDisk(mib) => mib,
+            Housing::Plain => {
+                let mut command = Command::new(program);
+                command.arg("serve");
+                return command;
+            }
+            Housing::PidNamespace => {
+                // The first process does not become the gateway: it stands for the init of a container.
+                let mut command = unshare(&["--pid", "--fork", "--mount-proc"]);
+                command.args(["sh", "-c", r#""$0" serve; exit $?"#, program]);
+                return command;
+            }
+            Housing::Container => {
+                let copy = self.path("cc-gateway");
+                if !copy.exists() {
+                    std::fs::copy(program, &copy).expect("a copy of the program");
+                }
+                let mut command = Command::new("setpriv");
+                let root = rustix::process::geteuid().is_root();
+                command.args(root.then_some("--bounding-set=-sys_ptrace")).arg("--").arg(copy).arg("serve");
+                return command;
+            }
+            Housing::Terminal => {
+                // It becomes the leader of the terminal's session, and then the gateway.
+                let mut command = Command::new("setsid");
+                command.args(["--ctty", program, "serve"]);
+                return command;
+            }
         };
         let data = self.path("data");
         std::fs::create_dir_all(&data).expect("the place of the disk");
         let script = r#"mount -t tmpfs -o "size=$2m,mode=0700" tmpfs "$1" && exec "$0" serve"#;
-        let mut command = Command::new("unshare");
-        command.arg(if rustix::process::geteuid().is_root() { "-m" } else { "-Urm" });
+        let mut command = unshare(&["-m"]);
         command.args(["sh", "-c", script, program]).arg(data).arg(mib.to_string());
         command
     }
@@ -305,10 +406,11 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        let pid = self.process.as_ref().map_or(0, |_| self.pid());
         if let Some(mut process) = self.process.take() {
             // Again and again: the first says "soon", the second "at once".
             let ended = (0..40).any(|_| {
-                proc::signal(process.id(), Signal::TERM);
+                proc::signal(pid, Signal::TERM);
                 wait_at_most(Duration::from_millis(500), || process.try_wait().is_ok_and(|status| status.is_some()))
             });
             if ended {

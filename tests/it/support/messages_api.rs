@@ -46,10 +46,17 @@ impl MessagesApi {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Every request so far: `{method, path, login, prompt, last_user_texts, model, stream, tools, messages}`.
+    /// Every request so far: `{method, path, login, prompt, last_user_texts, model, stream, tools, messages,
+    /// user_texts}`.
     pub(crate) fn requests(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("a recorded request is JSON")).collect()
+    }
+
+    /// Waits for the request whose answer that prompt chose, as [`MessagesApi::requests`] shows it.
+    pub(crate) async fn until_asked(&self, prompt: &str) -> Value {
+        let asked = || self.requests().into_iter().find(|request| request["prompt"] == prompt);
+        super::eventually(&format!("a request with the prompt {prompt:?}"), asked).await
     }
 
     /// The prompts that chose the answers so far, byte for byte.

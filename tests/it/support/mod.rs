@@ -4,6 +4,7 @@
 //! beyond what a busy machine needs, and says what it waited for.
 
 pub(crate) mod agents;
+pub(crate) mod cgroup;
 pub(crate) mod cli;
 pub(crate) mod client;
 pub(crate) mod dice;
@@ -15,9 +16,12 @@ pub(crate) mod metrics;
 pub(crate) mod presentable;
 pub(crate) mod proc;
 pub(crate) mod program;
+pub(crate) mod proxy;
+pub(crate) mod rate;
 pub(crate) mod raw_socket;
 pub(crate) mod settings;
 pub(crate) mod soak;
+pub(crate) mod terminal;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

@@ -43,6 +43,13 @@ pub(crate) fn thread_count(pid: u32) -> u64 {
     status_number(pid, "Threads:").unwrap_or(0)
 }
 
+/// How many threads of that name it has.
+pub(crate) fn threads_named(pid: u32, name: &str) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a living process").filter_map(Result::ok);
+    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|found| found.trim() == name).count()
+}
+
 /// Its children, zombies too.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     all().into_iter().filter(|&other| parent(other) == Some(pid)).collect()
@@ -65,6 +72,30 @@ pub(crate) fn with_environment(entry: &str) -> Vec<u32> {
         environment.split(|&byte| byte == 0).any(|variable| variable == entry.as_bytes())
     };
     all().into_iter().filter(holds).filter(|&pid| alive(pid)).collect()
+}
+
+/// Its effective capabilities, one bit each.
+pub(crate) fn capabilities(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
+    let line = text.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("its capabilities");
+    u64::from_str_radix(line.trim(), 16).expect("a number")
+}
+
+/// Has it a controlling terminal?
+pub(crate) fn has_terminal(pid: u32) -> bool {
+    stat(pid).and_then(|fields| fields.get(4)?.parse::<i64>().ok()).is_some_and(|terminal| terminal != 0)
+}
+
+/// Its resource limits: name, soft limit, hard limit, as `/proc` writes them.
+pub(crate) fn limits(pid: u32) -> Vec<(String, [String; 2])> {
+    let text = fs::read_to_string(format!("/proc/{pid}/limits")).expect("the limits of a living process");
+    let row = |line: &str| {
+        // The columns have fixed widths: 26 characters of name.
+        let (name, values) = line.split_at(26);
+        let mut values = values.split_whitespace().map(str::to_owned);
+        (name.trim().to_owned(), [values.next().expect("a limit"), values.next().expect("a limit")])
+    };
+    text.lines().skip(1).map(row).collect()
 }
 
 /// Its command line, for messages.

@@ -73,7 +73,7 @@ pub(crate) fn answer(directive: &Directive) -> Option<Answer> {
     let mut answer = Answer { stop_reason: "end_turn", input_tokens: 11, output_tokens: 7, ..Answer::default() };
     let begun = || Block::Text(vec!["partial ".to_owned()]);
     match directive {
-        Directive::HttpError { .. } | Directive::Hang => return None,
+        Directive::HttpError { .. } | Directive::UsageLimit { .. } | Directive::Hang => return None,
         Directive::Text(text) => answer.blocks.push(Block::Text(cut(text, 20))),
         Directive::Think { thinking, answer: text } => {
             answer.blocks = vec![Block::Thinking(thinking.clone()), Block::Text(cut(text, 20))];

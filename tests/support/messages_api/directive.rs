@@ -19,6 +19,7 @@
 //! | `fast:N` `fast:N:LEN` | N pieces of LEN (6) characters without a pause |
 //! | `big:N` | one piece of N characters |
 //! | `err:CODE` `err:CODE:K` `err:CODE:K:AFTER` | HTTP error CODE, always or K times for this prompt; with `retry-after` |
+//! | `limit:SECONDS` | the account's usage limit, lifted SECONDS after the Unix epoch: 429 with the headers that say so |
 //! | `midclose` | the connection is closed in mid-stream |
 //! | `miderr` | an `error` event in mid-stream |
 //! | `hang` | no answer at all |
@@ -46,6 +47,8 @@ pub(crate) enum Directive {
     Big(usize),
     /// An HTTP error; for the first `times` requests of this prompt, or always.
     HttpError { status: u16, times: Option<u32>, retry_after: Option<String> },
+    /// The account is at its usage limit until so many seconds after the Unix epoch.
+    UsageLimit { resets_at: u64 },
     /// Closes the connection in mid-stream.
     CloseMidway,
     /// An `error` event in mid-stream.
@@ -87,7 +90,8 @@ pub(crate) fn choose(body: &Value, default: Option<&str>) -> Chosen {
     let empty = Vec::new();
     let messages = body.get("messages").and_then(Value::as_array).unwrap_or(&empty);
     for (index, message) in messages.iter().enumerate().rev() {
-        if role(message) != "user" {
+        // What joins a running turn comes as a message of the system's.
+        if role(message) == "assistant" {
             continue;
         }
         let Some(prompt) = texts(message).into_iter().rev().find(|text| !parse(text).is_empty()) else { continue };
@@ -162,6 +166,7 @@ fn directive(name: &str, argument: &str) -> Option<Directive> {
                 retry_after: parts.next().map(str::to_owned),
             }
         }
+        "limit" => Directive::UsageLimit { resets_at: number()? },
         "midclose" => Directive::CloseMidway,
         "miderr" => Directive::ErrorMidway,
         "hang" => Directive::Hang,
@@ -213,12 +218,13 @@ pub(crate) fn texts(message: &Value) -> Vec<&str> {
     }
 }
 
-/// The last text that a user wrote: what the CLI adds by itself (`<system-reminder>`) is not it.
+/// The texts that a user wrote, in their order: what the CLI adds by itself (`<system-reminder>`) is not among them.
+pub(crate) fn user_texts(messages: &[Value]) -> Vec<&str> {
+    let texts = messages.iter().filter(|message| role(message) == "user").flat_map(texts);
+    texts.filter(|text| !text.starts_with("<system-reminder>")).collect()
+}
+
+/// The last of them.
 fn last_prompt(messages: &[Value]) -> String {
-    let mut prompts = messages.iter().rev().filter(|message| role(message) == "user").flat_map(|message| {
-        let mut texts = texts(message);
-        texts.reverse();
-        texts
-    });
-    prompts.find(|text| !text.starts_with("<system-reminder>")).unwrap_or_default().to_owned()
+    user_texts(messages).last().copied().unwrap_or_default().to_owned()
 }

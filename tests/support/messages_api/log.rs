@@ -30,11 +30,12 @@ impl RequestLog {
             .and_then(|messages| messages.iter().rev().find(|message| message["role"] == "user"))
             .map(crate::directive::texts)
             .unwrap_or_default();
+        let conversation = body["messages"].as_array().map(|messages| crate::directive::user_texts(messages));
         let tools: Vec<&Value> = body["tools"].as_array().into_iter().flatten().map(|tool| &tool["name"]).collect();
         let line = json!({
             "method": method, "path": path, "login": login, "prompt": prompt, "last_user_texts": texts,
             "model": field("model"), "stream": field("stream"), "tools": tools,
-            "messages": body["messages"].as_array().map(Vec::len),
+            "messages": body["messages"].as_array().map(Vec::len), "user_texts": conversation,
         });
         // A record that can't be written shows as a test that misses it.
         let _unwritten = file.lock().write_all(format!("{line}\n").as_bytes());

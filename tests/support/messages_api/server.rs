@@ -75,6 +75,9 @@ impl Server {
                 _ => return api_error(*status, retry_after.as_deref()),
             }
         }
+        if let Directive::UsageLimit { resets_at } = directive {
+            return usage_limit(resets_at);
+        }
         let streamed = body["stream"] == json!(true);
         if !streamed && matches!(directive, Directive::CloseMidway | Directive::ErrorMidway) {
             directive = Directive::Text("the answer that was not streamed".to_owned());
@@ -114,6 +117,22 @@ fn api_error(status: u16, retry_after: Option<&str>) -> Response<Body> {
     let mut response = reply_json(status, &body);
     if let Some(value) = retry_after.and_then(|value| value.parse().ok()) {
         response.headers_mut().insert(header::RETRY_AFTER, value);
+    }
+    response
+}
+
+/// What a subscription's account reads at its limit.
+fn usage_limit(resets_at: u64) -> Response<Body> {
+    let mut response = api_error(429, None);
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("anthropic-ratelimit-unified-status", "rejected".to_owned()),
+        ("anthropic-ratelimit-unified-reset", resets_at.to_string()),
+        ("anthropic-ratelimit-unified-representative-claim", "five_hour".to_owned()),
+    ] {
+        if let Ok(value) = value.parse() {
+            headers.insert(name, value);
+        }
     }
     response
 }

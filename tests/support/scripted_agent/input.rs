@@ -132,6 +132,7 @@ fn request(agent: &Agent, value: &Value) {
             });
             control_success(id, Some(json!({"cancelled": cancelled, "message_uuid": wanted})))
         }
+        "set_model" | "set_permission_mode" if agent.inbox.ignores(Ignored::Settings) => return,
         "set_model" => {
             let model = body["model"].as_str().unwrap_or(crate::messages::MODEL).to_owned();
             agent.change_session(|session| session.model.clone_from(&model));

@@ -24,7 +24,7 @@
 //! | `noresult` | no result for this message |
 //! | `exit CODE` | exits at once, without a result |
 //! | `stay` | heeds neither the end of input nor `end_session`: does not exit after its result |
-//! | `ignore WHAT…` | heeds none of: `term int hup eof interrupt end_session`; `all` |
+//! | `ignore WHAT…` | heeds none of: `term int hup eof interrupt end_session`; `all` of them; changes of `settings` |
 //! | `trap-cleanup TIME [CODE]` | SIGTERM: prints for TIME, then exits CODE (143) |
 //! | `cut BYTES` | ends all its output at a multiple of BYTES, in mid-line, and exits 0 |
 //! | `child KIND` | leaves a process behind: `sleep setsid daemon ignoreterm forker stopped cleanenv` |
@@ -32,6 +32,7 @@
 //! | `close-stdin`, `close-stdout` | closes them early |
 //! | `dump FILE` | argv, environment, directory, descriptors, umask, ids, limits as JSON, as they were at the start |
 //! | `ask TOOL [JSON]` | asks for permission and prints the whole answer as the tool's result |
+//! | `request KIND [JSON]` | sends that control request with the members of JSON and prints the whole answer as a text |
 //! | `kill-self SIGNAL` | sends itself that signal (a number) |
 //! | `eat MIB` | takes memory and keeps it |
 //! | `crc` | the result's `scripted.sha256` is the hash of what the turn printed |

@@ -1,5 +1,7 @@
 //! The lines that the CLI prints, in the shapes that recordings of the real one show. Pure.
 
+use std::ops::Range;
+
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -172,47 +174,76 @@ pub(crate) fn control_error(request: &Value, error: &str, code: &str) -> Value {
 /// A made line: [`Template::fill`] gives any number of them without building JSON again.
 pub(crate) struct Template {
     line: Vec<u8>,
-    counter: usize,
+    counter: Range<usize>,
+    /// Where the microseconds stand, if the line has any.
+    time: Option<Range<usize>>,
 }
 
 impl Template {
-    /// How many digits the counter has.
-    const DIGITS: usize = 12;
+    /// Stands where the counter will be.
+    const NO_COUNT: &str = "000000000000";
+    /// Stands where the microseconds will be: as many digits as they have until the year 2286.
+    const NO_TIME: u64 = 1_000_000_000_000_000;
 
     /// A template of a line of exactly `bytes` bytes, or of the shortest possible if that is longer.
     pub(crate) fn new(session: &Session, shape: Shape, bytes: usize) -> Self {
-        let marker = "0".repeat(Self::DIGITS);
-        let text = format!("{marker} ");
-        let build = |text: &str| match shape {
-            Shape::StreamEvent => json!({
-                "type": "stream_event",
+        let text = format!("{} ", Self::NO_COUNT);
+        Self::padded(
+            bytes,
+            &text,
+            &match shape {
+                Shape::StreamEvent => json!({
+                    "type": "stream_event",
+                    "event": {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
+                    "session_id": session.id, "parent_tool_use_id": null, "uuid": Uuid::nil(),
+                }),
+                Shape::Assistant => session.assistant(&json!({"type": "text", "text": text}), &[]),
+            },
+        )
+    }
+
+    /// The same for a line that tells when it was printed, by [`Template::stamp`].
+    pub(crate) fn stamped(session: &Session, bytes: usize) -> Self {
+        let text = format!("{} ", Self::NO_COUNT);
+        Self::padded(
+            bytes,
+            &text,
+            &json!({
+                "type": "stream_event", "session_id": session.id, "parent_tool_use_id": null, "sent_at_us": Self::NO_TIME,
                 "event": {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
-                "session_id": session.id, "parent_tool_use_id": null, "uuid": Uuid::nil(),
             }),
-            Shape::Assistant => session.assistant(&json!({"type": "text", "text": text}), &[]),
-        };
-        let line = build(&text).to_string();
-        let (before, after) = line.split_once(&text).unwrap_or((&line, ""));
-        let padding = bytes.saturating_sub(line.len());
-        let mut filled = Vec::with_capacity(bytes + 1);
-        filled.extend_from_slice(before.as_bytes());
-        filled.extend_from_slice(text.as_bytes());
-        filled.resize(filled.len() + padding, b'x');
-        filled.extend_from_slice(after.as_bytes());
-        filled.push(b'\n');
-        Self { line: filled, counter: before.len() }
+        )
+    }
+
+    fn padded(bytes: usize, text: &str, line: &Value) -> Self {
+        let line = line.to_string();
+        let padding = "x".repeat(bytes.saturating_sub(line.len()));
+        let filled = line.replacen(text, &format!("{text}{padding}"), 1) + "\n";
+        let place = |of: &str| filled.find(of).map(|start| start..start + of.len());
+        let (counter, time) = (place(text).unwrap_or_default(), place(&Self::NO_TIME.to_string()));
+        let counter = counter.start..counter.end.saturating_sub(1);
+        Self { line: filled.into_bytes(), counter, time }
+    }
+
+    /// From now on lines tell this time, in microseconds since 1970.
+    pub(crate) fn stamp(&mut self, microseconds: u64) {
+        if let Some(time) = self.time.clone() {
+            self.write(time, microseconds);
+        }
     }
 
     /// The line with that number, its ending included.
     pub(crate) fn fill(&mut self, number: u64) -> &[u8] {
+        self.write(self.counter.clone(), number);
+        &self.line
+    }
+
+    fn write(&mut self, place: Range<usize>, number: u64) {
         let mut rest = number;
-        for place in (self.counter..self.counter + Self::DIGITS).rev() {
-            if let Some(digit) = self.line.get_mut(place) {
-                *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-            }
+        for digit in self.line.get_mut(place).into_iter().flatten().rev() {
+            *digit = b'0' + u8::try_from(rest % 10).unwrap_or(0);
             rest /= 10;
         }
-        &self.line
     }
 }
 

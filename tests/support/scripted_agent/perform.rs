@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Signal, getpid, kill_process};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::Agent;
@@ -84,6 +84,7 @@ pub(crate) fn perform(agent: &Agent, turn: &mut Turn, command: &Command) -> Flow
         Command::CloseStdout => agent.close_stdout(),
         Command::Dump(path) => report(write_whole(path, &agent.facts.to_string())),
         Command::Ask { tool, input } => return ask(agent, turn, tool, input),
+        Command::Request { subtype, members } => return request(agent, turn, subtype, members),
         Command::KillSelf(number) => {
             agent.flush();
             match Signal::from_named_raw(*number) {
@@ -138,7 +139,8 @@ fn lines(agent: &Agent, count: u64, bytes: usize, shape: Shape) -> Flow {
 fn rate(agent: &Agent, per_second: u32, duration: Duration, bytes: usize) -> Flow {
     let begun = Instant::now();
     let gap = Duration::from_secs(1) / per_second;
-    let session = agent.session();
+    // Many agents of this kind run at once in a build without optimisation.
+    let mut template = Template::stamped(&agent.session(), bytes);
     for number in 0_u32.. {
         let due = gap * number;
         if due >= duration {
@@ -147,17 +149,10 @@ fn rate(agent: &Agent, per_second: u32, duration: Duration, bytes: usize) -> Flo
         if let Some(stop) = agent.inbox.pause(Some(due.saturating_sub(begun.elapsed()))) {
             return Flow::Stopped(stop);
         }
-        let sent_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
-        let mut line = json!({
-            "type": "stream_event", "session_id": session.id, "parent_tool_use_id": null, "sent_at_us": sent_at,
-            "event": {"type": "content_block_delta", "index": 0,
-                      "delta": {"type": "text_delta", "text": format!("{:012} ", number + 1)}},
-        });
-        let padding = bytes.saturating_sub(line.to_string().len());
-        if let Some(text) = line.pointer_mut("/event/delta/text") {
-            *text = json!(format!("{:012} {}", number + 1, "x".repeat(padding)));
-        }
-        agent.say(&line);
+        let printed_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        template.stamp(u64::try_from(printed_at).unwrap_or(0));
+        agent.say_lines(template.fill(u64::from(number) + 1), 1);
+        agent.flush();
     }
     Flow::On
 }
@@ -200,6 +195,23 @@ fn ask(agent: &Agent, turn: &mut Turn, tool: &str, input: &Value) -> Flow {
     })));
     turn.said = if allowed { "allowed".to_owned() } else { "denied".to_owned() };
     if interrupt { Flow::Denied } else { Flow::On }
+}
+
+fn request(agent: &Agent, turn: &Turn, subtype: &str, members: &Map<String, Value>) -> Flow {
+    let id = Uuid::new_v4().to_string();
+    let mut body = members.clone();
+    body.insert("subtype".to_owned(), json!(subtype));
+    agent.print_control(&json!({"type": "control_request", "request_id": id, "request": body}));
+    let answer = match agent.inbox.answer(&id) {
+        Answer::Given(answer) => answer.to_string(),
+        Answer::Closed => "stream closed".to_owned(),
+        Answer::Stopped(stop) => {
+            agent.print_control(&json!({"type": "control_cancel_request", "request_id": id}));
+            return Flow::Stopped(stop);
+        }
+    };
+    agent.say(&agent.session().assistant(&json!({"type": "text", "text": answer}), &turn.uuids));
+    Flow::On
 }
 
 /// A reader must never see half of the file.

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Dump(PathBuf),
     /// Asks whether it may use a tool, and prints the answer.
     Ask { tool: String, input: serde_json::Value },
+    /// Sends a control request of that kind with these members, and prints the answer.
+    Request { subtype: String, members: serde_json::Map<String, serde_json::Value> },
     /// Sends itself that signal.
     KillSelf(i32),
     /// The result tells a hash of what was printed.
@@ -105,6 +107,8 @@ pub(crate) enum Ignored {
     Interrupt,
     /// The control request `end_session`.
     EndSession,
+    /// The control requests `set_model` and `set_permission_mode`.
+    Settings,
 }
 
 /// Kinds of processes to leave behind.
@@ -257,6 +261,10 @@ fn command(step: &str) -> Option<Command> {
             let (tool, input) = rest.split_once(char::is_whitespace).unwrap_or((rest, "{}"));
             Command::Ask { tool: tool.to_owned(), input: serde_json::from_str(input).ok()? }
         }
+        "request" => {
+            let (subtype, members) = rest.split_once(char::is_whitespace).unwrap_or((rest, "{}"));
+            Command::Request { subtype: subtype.to_owned(), members: serde_json::from_str(members).ok()? }
+        }
         "kill-self" => Command::KillSelf(word(0)?.parse().ok()?),
         "crc" => Command::Crc,
         "touch" => Command::Touch(PathBuf::from(rest)),
@@ -300,6 +308,7 @@ fn ignored(words: &[&str]) -> Option<Vec<Ignored>> {
             "eof" => all.push(Eof),
             "interrupt" => all.push(Interrupt),
             "end_session" => all.push(EndSession),
+            "settings" => all.push(Ignored::Settings),
             "all" => all.extend([Term, Int, Hup, Eof, Interrupt, EndSession]),
             _ => return None,
         }

@@ -10,7 +10,7 @@ use super::{by_hand, open};
 use crate::api::selector::TypeSet;
 use crate::store::contract::sample;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Batch, ListQuery, Store, StoreError};
+use crate::store::{Batch, EndedQuery, ListQuery, PutAwayQuery, Store, StoreError};
 
 /// A store with two sessions of three batches each, after somebody has run `sql` on its file.
 async fn tampered(sql: &str) -> (TempDir, SqliteStore) {
@@ -68,6 +68,38 @@ async fn a_record_that_cannot_be_read_is_damaged_and_its_neighbour_is_not() {
     assert!(is_damaged(&store.accounts().await));
     assert!(is_damaged(&store.create_account(sample::account(1)).await));
     store.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_to_be_removed_is_told_without_the_records_that_cannot_be_read() {
+    let changes = [
+        "UPDATE sessions SET id = x'00' WHERE key = 1",
+        "UPDATE sessions SET bytes = -1 WHERE key = 1",
+        "UPDATE session_details SET about = '{}' WHERE key = 1",
+        "DELETE FROM session_details WHERE key = 1",
+    ];
+    for change in changes {
+        let ended = format!("UPDATE sessions SET state = 'ended', ended_at_ms = key; {change}");
+        let (_directory, store) = tampered(&ended).await;
+        for limit in [1, 10] {
+            let rows = store.ended_sessions(EndedQuery { limit, ..EndedQuery::default() }).await.unwrap();
+            assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [sample::id(2)], "{change}");
+        }
+        assert!(store.remove_session(sample::id(2)).await.unwrap(), "{change}");
+        assert_eq!(store.ended_sessions(EndedQuery { limit: 1, ..EndedQuery::default() }).await.unwrap(), []);
+    }
+    let more = ["UPDATE sessions SET messages = '[7]' WHERE key = 1", "UPDATE sessions SET epoch = -1 WHERE key = 1"];
+    for change in changes.iter().chain(&more).filter(|change| !change.contains("bytes")) {
+        let put_away = format!("UPDATE sessions SET state = 'idle', put_away_at_ms = key; {change}");
+        let (_directory, store) = tampered(&put_away).await;
+        for limit in [1, 10] {
+            let rows = store.put_away_sessions(PutAwayQuery { limit, ..PutAwayQuery::default() }).await.unwrap();
+            assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [sample::id(2)], "{change}");
+        }
+    }
+    // What SQLite itself can't read is no single record's fault.
+    let (_directory, store) = tampered("DROP INDEX sessions_ended").await;
+    assert!(is_damaged(&store.ended_sessions(EndedQuery { limit: 1, ..EndedQuery::default() }).await));
 }
 
 #[tokio::test]

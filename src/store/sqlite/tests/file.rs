@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{by_hand, open};
+use super::{by_hand, lock_out, open, with_one_session};
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::store::contract::sample;
@@ -76,21 +76,16 @@ async fn a_second_gateway_is_refused_until_the_first_has_closed() {
 
 #[tokio::test]
 async fn a_store_dropped_in_mid_write_has_committed_what_it_took() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("gateway.db");
-    let store = open(&path).unwrap();
-    store.create_session(sample::session(1)).await.unwrap();
-    // Holds the writer up until the caller has gone and the store is being dropped.
-    let other = by_hand(&path);
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (_directory, path, store) = with_one_session().await;
+    // Until the caller has gone and the store is being dropped.
+    let other = lock_out(&path);
     {
         let mut append = std::pin::pin!(store.append(sample::id(1), 1, sample::batch(1, 1)));
         assert!(futures_util::poll!(append.as_mut()).is_pending());
     }
     let dropping = std::thread::spawn(move || drop(store));
-    other.execute_batch("ROLLBACK").unwrap();
-    dropping.join().unwrap();
     drop(other);
+    dropping.join().unwrap();
     let store = open(&path).unwrap();
     assert_eq!(store.read(sample::id(1), 0, TypeSet::ALL, usize::MAX).await.unwrap(), [sample::batch(1, 1)]);
 }

@@ -1,15 +1,23 @@
 //! Writes that are committed together: one that fails does so alone, and the writer goes on.
 
+use std::thread::JoinHandle;
+
 use futures_util::future::join_all;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{by_hand, open};
+use super::{by_hand, lock_out, open, with_one_session};
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::store::contract::sample;
 use crate::store::sqlite::writer::Writer;
 use crate::store::sqlite::{fault::Fault, file, log, schema, sessions};
 use crate::store::{Batch, Store, StoreError};
+
+/// Waits until the writer has done what it took.
+fn end(writer: Writer, thread: JoinHandle<()>) {
+    drop(writer);
+    thread.join().unwrap();
+}
 
 #[tokio::test]
 async fn a_job_that_sqlite_refuses_does_not_fail_its_neighbours() {
@@ -65,8 +73,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     let head =
         writer.write("head", |connection: &Connection| Ok(sessions::head(connection, sample::id(1))?.last_seq)).await;
     assert_eq!(head, Ok(3));
-    drop(writer);
-    thread.join().unwrap();
+    end(writer, thread);
 }
 
 #[tokio::test]
@@ -81,40 +88,31 @@ async fn after_an_error_of_the_disk_the_writer_opens_the_file_anew() {
     let probe = || writer.write("check", |connection: &Connection| sessions::probe(connection, 1));
     assert_eq!(probe().await, Err(StoreError::Away("its file can't be written".to_owned())));
     assert_eq!(probe().await, Ok(()));
-    drop(writer);
-    thread.join().unwrap();
+    end(writer, thread);
 }
 
 #[tokio::test]
 async fn a_lock_that_somebody_else_holds_is_away_and_passes() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("gateway.db");
-    let store = open(&path).unwrap();
-    store.create_session(sample::session(1)).await.unwrap();
-    let other = by_hand(&path);
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (_directory, path, store) = with_one_session().await;
+    let other = lock_out(&path);
     let away = store.append(sample::id(1), 1, sample::batch(1, 1)).await;
     assert_eq!(away, Err(StoreError::Away("its file is locked by another program".to_owned())));
     // Readers are not held up meanwhile.
     assert_eq!(store.bounds(sample::id(1)).await.unwrap().head, 0);
-    other.execute_batch("ROLLBACK").unwrap();
+    drop(other);
     store.append(sample::id(1), 1, sample::batch(1, 1)).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_caller_that_goes_away_leaves_its_write_and_its_neighbours_alone() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("gateway.db");
-    let store = open(&path).unwrap();
-    store.create_session(sample::session(1)).await.unwrap();
-    // Holds the writer up until every caller has gone.
-    let other = by_hand(&path);
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (_directory, path, store) = with_one_session().await;
+    // Until every caller has gone.
+    let other = lock_out(&path);
     for seq in 1..=20 {
         let mut gone = Box::pin(store.append(sample::id(1), 1, sample::batch(seq, seq)));
         assert!(futures_util::poll!(gone.as_mut()).is_pending());
     }
-    other.execute_batch("ROLLBACK").unwrap();
+    drop(other);
     // Behind all of them in the queue.
     store.check().await.unwrap();
     assert_eq!(store.bounds(sample::id(1)).await.unwrap().head, 20);

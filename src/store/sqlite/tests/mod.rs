@@ -6,12 +6,18 @@ mod file;
 mod group;
 mod retention;
 mod speed;
+mod upgrade;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::SqliteStore;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+use tempfile::TempDir;
+
+use super::{SqliteStore, schema};
 use crate::config::settings::SqliteSynchronous;
-use crate::store::StoreError;
+use crate::store::contract::sample;
+use crate::store::{Store, StoreError};
 
 mod contract {
     crate::store_contract!(|| async { crate::store::sqlite::test_store() });
@@ -22,6 +28,37 @@ fn open(path: &Path) -> Result<SqliteStore, StoreError> {
 }
 
 /// A person's own connection to the file.
-fn by_hand(path: &Path) -> rusqlite::Connection {
-    rusqlite::Connection::open(path).unwrap()
+fn by_hand(path: &Path) -> Connection {
+    Connection::open(path).unwrap()
+}
+
+/// A store with session number 1, in a directory that goes with the guard.
+async fn with_one_session() -> (TempDir, PathBuf, SqliteStore) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.db");
+    let store = open(&path).unwrap();
+    store.create_session(sample::session(1)).await.unwrap();
+    (directory, path, store)
+}
+
+/// Holds the writer up, as another program does that writes, until it is dropped.
+fn lock_out(path: &Path) -> Connection {
+    let other = by_hand(path);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
+}
+
+/// A writer's connection to an empty file, without a store.
+pub(super) fn connection() -> (TempDir, Connection) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.db");
+    super::file::prepare(&path, &super::file::lock(&path).unwrap()).unwrap();
+    let connection = schema::connect_writer(&path, SqliteSynchronous::Normal).unwrap();
+    (directory, connection)
+}
+
+/// How SQLite goes about that query, step by step.
+pub(super) fn plan(connection: &Connection, sql: &str, values: Vec<Value>) -> Vec<String> {
+    let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    explain.query_map(params_from_iter(values), |row| row.get(3)).unwrap().map(Result::unwrap).collect()
 }

@@ -1,7 +1,7 @@
 //! The registry: every live session of this node, and the ways in for everybody above.
 //!
-//! It checks who may see what, starts supervisors, and answers for sessions that are over from the store.
-//! The map of live sessions is the only shared state; its lock is never held across an await.
+//! It checks who may see what, starts supervisors, and answers for sessions that are over or put away from the
+//! store. The map of live sessions is the only shared state; its lock is never held across an await.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,32 +11,34 @@ use parking_lot::RwLock;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
-use super::admission::{Admission, Slot};
+use super::admission::{Admission, Admitted};
 use super::error::SessionError;
-use super::feed::Feed;
+use super::feeds::Feeds;
 use super::handle::{Command, Handle};
 use super::launch::Launcher;
 use super::one_at_a_time::OneAtATime;
 use super::plan::Plan;
 use super::policy::Policy;
-use super::reader::{EventReader, ReadError};
 use super::record::RecordWriter;
-use super::supervisor::Supervisor;
-use super::view::{fingerprint, page_cursor, parse_cursor, session_view};
+use super::supervisor::{Right, Supervisor};
+use super::view::fingerprint;
 use super::writer::LogWriter;
-use crate::api::event::{EndReason, SessionState};
+use crate::api::event::SessionState;
 use crate::api::principal::Principal;
-use crate::api::selector::TypeSet;
-use crate::api::session::{ListParams, ListResult, Session, StartParams};
+use crate::api::session::StartParams;
 use crate::config::settings::SessionSettings;
-use crate::store::{Created, ListQuery, NewSession, SessionRow, SharedStore};
+use crate::store::{Created, NewSession, SessionRow, SharedStore};
 use crate::telemetry::tasks;
 use crate::telemetry::time::now_ms;
 
+mod drain;
+mod look;
+mod room;
+mod spending;
+mod wake;
+
 /// Commands that may wait for one supervisor.
 const COMMAND_QUEUE: usize = 32;
-const DEFAULT_PAGE: u32 = 50;
-const LARGEST_PAGE: u32 = 500;
 
 /// Every live session of this node.
 #[derive(Debug)]
@@ -53,6 +55,10 @@ pub struct Sessions {
     draining: AtomicBool,
     /// Starts with the same idempotency key follow each other, so that the second finds the first's session.
     keyed_starts: OneAtATime,
+    /// Of those who bring a session back, the first does it and the others find it.
+    wakes: OneAtATime,
+    /// What readers of sessions that have not ended hold.
+    feeds: Feeds,
 }
 
 /// What came of a start.
@@ -86,6 +92,7 @@ impl Sessions {
         launcher: Arc<Launcher>,
         settings: Arc<SessionSettings>,
     ) -> Arc<Self> {
+        let feeds = Feeds::new(settings.hot_tail_bytes);
         Arc::new(Self {
             node: node.into(),
             store,
@@ -96,6 +103,8 @@ impl Sessions {
             live: RwLock::new(HashMap::new()),
             draining: AtomicBool::new(false),
             keyed_starts: OneAtATime::default(),
+            wakes: OneAtATime::default(),
+            feeds,
         })
     }
 
@@ -117,13 +126,15 @@ impl Sessions {
         if let Some(row) = self.by_key(caller, key.as_ref()).await? {
             return Ok(StartOutcome::Existing(Box::new(row)));
         }
+        self.check_spending(&caller.subject).await?;
         let resumed = match params.resume {
             Some(id) => Some(self.row(caller, id).await?),
             None => None,
         };
+        let queue = params.queue;
         let plan = self.policy.judge_start(caller, params, resumed.as_ref())?;
-        let slot = match self.admission.take(plan.id).await {
-            Ok(slot) => slot,
+        let admitted = match self.admit(plan.id, &caller.subject, queue).await {
+            Ok(admitted) => admitted,
             // On another node the same key may have taken the last slot a moment ago.
             Err(error) => {
                 return self
@@ -132,7 +143,7 @@ impl Sessions {
                     .map_or(Err(error), |row| Ok(StartOutcome::Existing(Box::new(row))));
             }
         };
-        self.begin(caller, plan, slot, key).await
+        self.begin(caller, plan, admitted, key).await
     }
 
     /// Starts the dialect's `execute`: a session of kind `command`.
@@ -146,9 +157,10 @@ impl Sessions {
         timeout_seconds: Option<f64>,
     ) -> Result<Arc<Handle>, SessionError> {
         self.check_open()?;
+        self.check_spending(&caller.subject).await?;
         let plan = self.policy.judge_command(caller, command, timeout_seconds)?;
-        let slot = self.admission.take(plan.id).await?;
-        match self.begin(caller, plan, slot, None).await? {
+        let admitted = self.admit(plan.id, &caller.subject, false).await?;
+        match self.begin(caller, plan, admitted, None).await? {
             StartOutcome::New(handle) => Ok(handle),
             StartOutcome::Existing(row) => Err(SessionError::Missing(row.id)),
         }
@@ -158,10 +170,10 @@ impl Sessions {
         self: &Arc<Self>,
         caller: &Principal,
         plan: Plan,
-        slot: Slot,
+        admitted: Admitted,
         key: Option<(String, String)>,
     ) -> Result<StartOutcome, SessionError> {
-        let row = self.new_row(caller, &plan);
+        let row = self.new_row(caller, &plan, state_of(&admitted));
         let created = match self.policy.prepare(&plan) {
             Ok(()) => {
                 self.store.create_session(NewSession { row: row.clone(), idempotency: key }).await.map_err(Into::into)
@@ -169,29 +181,45 @@ impl Sessions {
             Err(error) => Err(error),
         };
         match created {
-            Ok(Created::New) => Ok(StartOutcome::New(self.supervise(row, plan, slot))),
+            Ok(Created::New) => Ok(StartOutcome::New(self.supervise(row, plan, admitted, Vec::new()))),
             Ok(Created::Existing(row)) => {
-                slot.release().await;
+                give_back(admitted);
                 Ok(StartOutcome::Existing(row))
             }
             Ok(Created::KeyReused) => {
-                slot.release().await;
+                give_back(admitted);
                 Err(SessionError::KeyReused)
             }
             Err(error) => {
-                // The refusal must not wait for a store that is away.
-                slot.release_later();
+                give_back(admitted);
                 Err(error)
             }
         }
     }
 
-    fn supervise(self: &Arc<Self>, row: SessionRow, plan: Plan, slot: Slot) -> Arc<Handle> {
+    /// Hands a session to a supervisor of its own.
+    fn supervise(
+        self: &Arc<Self>,
+        row: SessionRow,
+        plan: Plan,
+        admitted: Admitted,
+        lost_messages: Vec<Uuid>,
+    ) -> Arc<Handle> {
         let (id, epoch) = (row.id, row.epoch);
-        let feed = Arc::new(Feed::new(row.last_seq, self.settings.hot_tail_bytes));
+        let feed = self.feeds.of(id, row.last_seq);
+        feed.catch_up(row.last_seq);
+        let right = match admitted {
+            Admitted::Slot(slot) => Right::Slot(slot),
+            Admitted::Waiting(waiting) => Right::Waiting(waiting),
+        };
         let (commands, requests) = mpsc::channel(COMMAND_QUEUE);
         let (state, state_seen) = watch::channel(row.state);
         let (running, running_seen) = watch::channel(None);
+        let place = if let Right::Waiting(waiting) = &right { Some(waiting.position()) } else { None };
+        let (position, position_seen) = watch::channel(None);
+        position.send_replace(place);
+        let (cost, cost_seen) = watch::channel(row.total_cost_usd);
+        let (model, model_seen) = watch::channel(row.model.clone());
         let log =
             LogWriter::new(id, epoch, Arc::clone(&self.store), Arc::clone(&feed), self.settings.pending_events_bytes)
                 .limited_to(self.settings.max_session_bytes);
@@ -199,32 +227,46 @@ impl Sessions {
             settings: Arc::clone(&self.settings),
             launcher: Arc::clone(&self.launcher),
             admission: self.admission.clone(),
-            slot: Some(slot),
+            right,
             log,
             record: RecordWriter::new(id, epoch, Arc::clone(&self.store)),
             commands: requests,
+            owner: row.owner.clone(),
+            lost_messages,
             state,
             running,
+            position,
+            cost,
+            model,
             created_at_ms: row.created_at_ms,
             plan,
         };
-        let handle = Arc::new(Handle { row, feed, state: state_seen, running: running_seen, commands });
+        let handle = Arc::new(Handle {
+            row,
+            feed,
+            state: state_seen,
+            running: running_seen,
+            position: position_seen,
+            cost: cost_seen,
+            model: model_seen,
+            commands,
+        });
         self.live.write().insert(id, Arc::clone(&handle));
-        let sessions = Arc::clone(self);
+        let entry = Entry { sessions: Arc::clone(self), id };
         tasks::spawn("session", async move {
+            let _entry = entry;
             supervisor.run().await;
-            sessions.live.write().remove(&id);
         });
         handle
     }
 
-    fn new_row(&self, caller: &Principal, plan: &Plan) -> SessionRow {
+    fn new_row(&self, caller: &Principal, plan: &Plan, state: SessionState) -> SessionRow {
         SessionRow {
             id: plan.id,
             owner: caller.subject.clone(),
             owner_name: caller.username.clone(),
             kind: plan.kind,
-            state: SessionState::Starting,
+            state,
             node: self.node.to_string(),
             epoch: 1,
             created_at_ms: now_ms(),
@@ -239,87 +281,53 @@ impl Sessions {
             last_seq: 0,
             ended: None,
             params: serde_json::to_string(&plan.params).unwrap_or_default(),
+            put_away_at_ms: None,
+            messages: plan.message.iter().map(|message| message.id).collect(),
+            total_cost_usd: None,
         }
     }
 
-    /// One session's record.
-    ///
-    /// # Errors
-    /// [`SessionError::Missing`] if there is none or the caller may not see it.
-    pub async fn get(&self, caller: &Principal, id: Uuid) -> Result<Session, SessionError> {
-        self.row(caller, id).await.map(|row| session_view(&row))
-    }
-
-    /// A page of the sessions that the caller may see, newest first.
-    ///
-    /// # Errors
-    /// [`SessionError::InvalidParams`] for a cursor or a limit that is none, or the store's.
-    pub async fn list(&self, caller: &Principal, params: &ListParams) -> Result<ListResult, SessionError> {
-        let limit = params.limit.unwrap_or(DEFAULT_PAGE);
-        if !(1..=LARGEST_PAGE).contains(&limit) {
-            return Err(SessionError::InvalidParams(format!("`limit` must be 1 to {LARGEST_PAGE}")));
-        }
-        let label = params.label.as_deref().map(|label| match label.split_once('=') {
-            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
-            None => (label.to_owned(), None),
-        });
-        let owner = (!caller.has(crate::api::Scope::Admin)).then(|| caller.subject.clone());
-        let before = params.cursor.as_deref().map(parse_cursor).transpose()?;
-        let page = self.store.list_sessions(ListQuery { owner, state: params.state, label, before, limit }).await?;
-        let next_cursor = page.rows.last().filter(|_| page.more).map(page_cursor);
-        let sessions = page.rows.into_iter().map(|row| session_view(&self.newest(row))).collect();
-        Ok(ListResult { sessions, next_cursor })
-    }
-
-    /// A reader of a session's log after `after_seq`, and the session.
-    ///
-    /// # Errors
-    /// [`SessionError::Missing`], [`SessionError::BeyondHead`], or a [`ReadError::Expired`].
-    pub async fn reader(
-        &self,
-        caller: &Principal,
-        id: Uuid,
-        after_seq: u64,
-        types: TypeSet,
-    ) -> Result<(Session, EventReader), SessionError> {
-        // The feed is looked up before the record: a session that ends in between is then still read to its end.
-        let feed = self.live(id).map(|handle| Arc::clone(&handle.feed));
-        let row = self.row(caller, id).await?;
-        if after_seq > row.last_seq {
-            return Err(SessionError::BeyondHead { after_seq, head: row.last_seq });
-        }
-        let bounds = self.store.bounds(id).await?;
-        if bounds.head > 0 && after_seq + 1 < bounds.first {
-            return Err(ReadError::Expired { oldest: bounds.first }.into());
-        }
-        let reader = EventReader::new(id, Arc::clone(&self.store), feed, after_seq, types);
-        Ok((session_view(&row), reader))
-    }
-
-    /// Asks a session's supervisor.
+    /// Asks a session's supervisor. One that is put away is stopped and changed without one.
     ///
     /// # Errors
     /// [`SessionError::Missing`], or [`SessionError::WrongState`].
-    pub async fn ask(&self, caller: &Principal, id: Uuid, command: Command) -> Result<SessionState, SessionError> {
-        match self.live(id) {
-            Some(handle) if caller.may_see(&handle.row.owner) => match (handle.ask(command).await, command) {
+    pub async fn ask(
+        self: &Arc<Self>,
+        caller: &Principal,
+        id: Uuid,
+        command: Command,
+    ) -> Result<SessionState, SessionError> {
+        loop {
+            let Some(handle) = self.live(id) else {
+                match self.ask_absent(caller, id, &command).await {
+                    Err(SessionError::LetGo) => continue,
+                    answer => return answer,
+                }
+            };
+            if !caller.may_see(&handle.row.owner) {
+                return Err(SessionError::Missing(id));
+            }
+            if command.costs() {
+                self.check_spending(&handle.row.owner).await?;
+            }
+            match handle.ask(command.clone()).await {
                 // It has just ended by itself, and its terminal event is on its way.
-                (Err(SessionError::WrongState { state: SessionState::Ended, .. }), Command::Stop(_)) => {
-                    handle.ended().await;
-                    Ok(SessionState::Ended)
+                Err(SessionError::WrongState { state: SessionState::Ended, .. })
+                    if matches!(command, Command::Stop(_)) =>
+                {
+                    handle.gone().await;
+                    return Ok(SessionState::Ended);
                 }
-                (answer, _) => answer,
-            },
-            Some(_) => Err(SessionError::Missing(id)),
-            None => {
-                let row = self.row(caller, id).await?;
-                // Stopping what has already ended is no error: the caller has what it wants.
-                match command {
-                    Command::Stop(_) => Ok(row.state),
-                    _ => Err(SessionError::WrongState { state: row.state, need: "it does not run" }),
-                }
+                Err(SessionError::LetGo) => self.until_let_go(&handle).await,
+                answer => return answer,
             }
         }
+    }
+
+    /// The one policy, for what is asked of a session that lives.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// A live session of this node: one whose end is not yet acknowledged by the store.
@@ -334,36 +342,16 @@ impl Sessions {
         (taken, self.admission.max_sessions())
     }
 
+    /// How many sessions of this node wait for a slot.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.admission.waiting()
+    }
+
     /// Is the gateway shutting down?
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
-    }
-
-    /// From now on nothing new is started.
-    pub fn begin_drain(&self) {
-        self.draining.store(true, Ordering::Release);
-    }
-
-    /// Ends everything that still runs as `drained`, and waits for the ends.
-    pub async fn end_all(&self) {
-        let handles: Vec<_> = self.live.read().values().cloned().collect();
-        for handle in handles {
-            // One that has ended meanwhile needs no stop.
-            drop(handle.ask(Command::Stop(EndReason::Drained)).await);
-        }
-        self.all_ended().await;
-    }
-
-    /// Waits until no session of this node lives.
-    pub async fn all_ended(&self) {
-        loop {
-            let next = self.live.read().values().next().cloned();
-            let Some(handle) = next else { return };
-            handle.ended().await;
-            // The entry goes right after the end has been shown.
-            tokio::task::yield_now().await;
-        }
     }
 
     fn check_open(&self) -> Result<(), SessionError> {
@@ -382,20 +370,32 @@ impl Sessions {
             None => Ok(None),
         }
     }
+}
 
-    async fn row(&self, caller: &Principal, id: Uuid) -> Result<SessionRow, SessionError> {
-        let row = match self.live(id) {
-            Some(handle) => Some(handle.current()),
-            None => self.store.session(id).await?,
-        };
-        row.filter(|row| caller.may_see(&row.owner)).ok_or(SessionError::Missing(id))
+/// A session's entry among the live ones, for as long as its supervisor runs, also should that panic.
+struct Entry {
+    sessions: Arc<Sessions>,
+    id: Uuid,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.sessions.live.write().remove(&self.id);
     }
+}
 
-    /// The record as it stands: a live session's state is newer in memory than in the store.
-    fn newest(&self, row: SessionRow) -> SessionRow {
-        match self.live(row.id) {
-            Some(handle) if row.ended.is_none() => handle.current(),
-            _ => row,
-        }
+/// Where a session begins.
+fn state_of(admitted: &Admitted) -> SessionState {
+    match admitted {
+        Admitted::Slot(_) => SessionState::Starting,
+        Admitted::Waiting(_) => SessionState::Queued,
+    }
+}
+
+/// Nothing comes of it. The refusal must not wait for a store that is away.
+fn give_back(admitted: Admitted) {
+    match admitted {
+        Admitted::Slot(slot) => slot.release_later(),
+        Admitted::Waiting(waiting) => drop(waiting),
     }
 }

@@ -1,0 +1,137 @@
+//! The store away, answers that get lost, callers that go away, and other nodes.
+
+use futures_util::FutureExt;
+
+use super::*;
+use crate::store::Store as _;
+use crate::store::faulty::Faulty;
+
+fn failing(share: f64, max_sessions: u32) -> (std::sync::Arc<Faulty>, Admission) {
+    let store = Faulty::new(test_store(), 1, share);
+    store.set_failing(false);
+    let settings = SessionSettings { max_sessions, ..SessionSettings::default() };
+    let admission = Admission::new(store.clone(), "node", &settings);
+    (store, admission)
+}
+
+/// Waits until so many calls have failed.
+async fn until_failed(store: &Faulty, wanted: u64) {
+    while store.failed() < wanted {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_slot_comes_back_however_long_the_store_was_away() {
+    let (store, admission) = failing(1.0, 1);
+    let slot = take(&admission, "ann").await.unwrap();
+    store.set_failing(true);
+    slot.release_later();
+    // Half of the failed calls land: those that did not must have been tried again.
+    until_failed(&store, 4).await;
+    store.set_failing(false);
+    until_taken(&(store as SharedStore), 0).await;
+}
+
+#[tokio::test]
+async fn a_release_that_is_given_up_goes_on_in_the_background() {
+    let (store, admission) = failing(1.0, 1);
+    let slot = take(&admission, "ann").await.unwrap();
+    store.set_failing(true);
+    assert!(slot.release().now_or_never().is_none());
+    until_failed(&store, 2).await;
+    store.set_failing(false);
+    until_taken(&(store as SharedStore), 0).await;
+}
+
+#[tokio::test]
+async fn a_slot_whose_answer_was_lost_is_given_back() {
+    let (store, admission) = failing(0.5, 1_000);
+    store.set_failing(true);
+    let mut slots = Vec::new();
+    for _ in 0..100 {
+        match take(&admission, "ann").await {
+            Ok(slot) => slots.push(slot),
+            Err(error) => assert!(matches!(error, SessionError::Store(_)), "{error}"),
+        }
+    }
+    assert!(store.landed() > 0, "no answer was lost");
+    store.set_failing(false);
+    let store = store as SharedStore;
+    until_taken(&store, slots.len() as u64).await;
+    drop(slots);
+    until_taken(&store, 0).await;
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_while_it_takes_a_slot_leaves_none_behind() {
+    let (store, admission) = with_slots(2);
+    for _ in 0..20 {
+        // Asked once and then gone, whatever had come of it by then.
+        drop(take(&admission, "ann").now_or_never());
+        drop(admission.take_or_wait(Uuid::new_v4(), "ann").now_or_never());
+    }
+    // Whoever was asked for after them is told of no slot that nobody has.
+    let began = Instant::now();
+    let slots = loop {
+        match (take(&admission, "bob").await, take(&admission, "bob").await) {
+            (Ok(first), Ok(second)) => break [first, second],
+            other => assert!(began.elapsed() < Duration::from_secs(30), "{other:?}"),
+        }
+    };
+    for slot in slots {
+        slot.release().await;
+    }
+    until_taken(&store, 0).await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_away_fails_nobody_who_waits() {
+    let (store, admission) = failing(1.0, 1);
+    let slot = take(&admission, "ann").await.unwrap();
+    let mut waits = wait(&admission, "ann").await;
+    store.set_failing(true);
+    slot.release_later();
+    until_failed(&store, 6).await;
+    assert!(has_slot(&mut waits).is_none());
+    assert_eq!(admission.waiting(), 1);
+    store.set_failing(false);
+    slot_of(&mut waits).await.release().await;
+    assert_eq!(store.slots_taken().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn one_who_leaves_while_the_store_is_away_leaves_no_slot_behind() {
+    let (store, admission) = failing(1.0, 1);
+    for _ in 0..8 {
+        let slot = take(&admission, "ann").await.unwrap();
+        let waits = wait(&admission, "ann").await;
+        let (failed, landed) = (store.failed(), store.landed());
+        store.set_failing(true);
+        slot.release_later();
+        until_failed(&store, failed + 3).await;
+        drop(waits);
+        while store.landed() == landed {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        store.set_failing(false);
+        let store: SharedStore = store.clone();
+        until_taken(&store, 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_slot_of_another_node_that_comes_free_is_seen() {
+    let (store, here) = with_slots(1);
+    let settings = SessionSettings { max_sessions: 1, ..SessionSettings::default() };
+    let there = Admission::new(store.clone(), "another-node", &settings);
+    let slot = take(&there, "ann").await.unwrap();
+    let mut waits = wait(&here, "ann").await;
+    // Once for the one who asked before it joined, once for the line: now both know that there is none.
+    here.room_wanted().notified().await;
+    here.room_wanted().notified().await;
+    slot.release().await;
+    let slot = slot_of(&mut waits).await;
+    assert_eq!(reason(take(&there, "ann").await), LimitReason::Slots { max: 1 });
+    slot.release().await;
+}

@@ -1,0 +1,267 @@
+//! Sessions without a supervisor: those that are put away, and those whose node died.
+//!
+//! Nobody runs a session that is put away; its record is all there is of it. A message takes it over and brings it
+//! back, a stop ends it where it lies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{Sessions, give_back, state_of};
+use crate::api::event::{EndReason, EventType, SessionState, StateChanged};
+use crate::api::principal::Principal;
+use crate::api::selector::TypeSet;
+use crate::api::session::{SendParams, SendResult};
+use crate::session::admission::Admitted;
+use crate::session::error::SessionError;
+use crate::session::handle::{Command, Handle};
+use crate::session::machine::Origin;
+use crate::session::message::Message;
+use crate::session::plan::Plan;
+use crate::session::policy::check_prompt;
+use crate::session::reader::EventReader;
+use crate::session::recovery;
+use crate::store::{SessionPatch, SessionRow, StoreError};
+
+/// How much of a log one look at it brings.
+const PAGE_EVENTS: usize = 1_000;
+const PAGE_BYTES: usize = 1024 * 1024;
+/// How long the answer to a message waits for the record that names it. Behind it others of its connection wait.
+const RECORDED_WITHIN: Duration = Duration::from_secs(2);
+
+impl Sessions {
+    /// Sends a message to a session and, if it is put away, brings it back.
+    ///
+    /// # Errors
+    /// Refusals of the session's state, of admission, or the store's.
+    pub async fn send(self: &Arc<Self>, caller: &Principal, params: SendParams) -> Result<SendResult, SessionError> {
+        check_prompt(&params.prompt)?;
+        let message = Message { id: params.message_id.unwrap_or_else(Uuid::new_v4), prompt: params.prompt };
+        let (id, message_id) = (params.session_id, message.id);
+        // Only an id of the caller's own can have come before.
+        let repeatable = params.message_id.is_some();
+        let told = |state, handle: Option<&Handle>| SendResult {
+            message_id,
+            state,
+            queue_position: handle.and_then(|handle| *handle.position.borrow()),
+        };
+        loop {
+            let Some(handle) = self.live(id) else {
+                let row = self.row(caller, id).await?;
+                if repeatable && self.has_begun(&row, message_id).await? {
+                    return Ok(told(row.state, None));
+                }
+                match self.wake(caller, id, message.clone(), params.queue.unwrap_or(true)).await {
+                    Ok(handle) => return Ok(told(handle.current().state, Some(&handle))),
+                    // Somebody else has brought it back meanwhile.
+                    Err(SessionError::LetGo) => continue,
+                    Err(error) => return Err(error),
+                }
+            };
+            if !caller.may_see(&handle.row.owner) {
+                return Err(SessionError::Missing(id));
+            }
+            // Its supervisor knows what it was sent itself, and not what another one was before.
+            if repeatable && handle.row.epoch > 1 && self.has_begun(&handle.row, message_id).await? {
+                return Ok(told(handle.current().state, Some(&handle)));
+            }
+            self.check_spending(&handle.row.owner).await?;
+            let command = Command::Send { message: message.clone(), steer: params.steer };
+            match tokio::time::timeout(RECORDED_WITHIN, handle.ask(command)).await {
+                Ok(Ok(state)) => return Ok(told(state, Some(&handle))),
+                Ok(Err(SessionError::LetGo)) => self.until_let_go(&handle).await,
+                Ok(Err(error)) => return Err(error),
+                // The session has the message; only its record waits for a store that is away.
+                Err(_) => return Ok(told(handle.current().state, Some(&handle))),
+            }
+        }
+    }
+
+    /// Has that message's turn begun? The log tells.
+    async fn has_begun(&self, row: &SessionRow, message_id: Uuid) -> Result<bool, SessionError> {
+        let turns = TypeSet::default().with(EventType::State);
+        let mut reader = EventReader::new(row.id, Arc::clone(&self.store), None, 0, turns);
+        let mut frames = Vec::new();
+        while reader.may_have_more() && !reader.has_ended() {
+            frames.clear();
+            reader.read(PAGE_EVENTS, PAGE_BYTES, &mut frames).await?;
+            let names = |data: &[u8]| {
+                serde_json::from_slice::<StateChanged>(data).is_ok_and(|told| told.message_id == Some(message_id))
+            };
+            if frames.iter().any(|frame| names(&frame.data())) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Waits until a session that is being put away is off this node.
+    pub(super) async fn until_let_go(&self, handle: &Arc<Handle>) {
+        handle.gone().await;
+        while self.live.read().get(&handle.id()).is_some_and(|live| Arc::ptr_eq(live, handle)) {
+            // The entry goes right after its supervisor.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Brings a put-away session back with a message. [`SessionError::LetGo`]: look again, it has moved.
+    async fn wake(
+        self: &Arc<Self>,
+        caller: &Principal,
+        id: Uuid,
+        message: Message,
+        queue: bool,
+    ) -> Result<Arc<Handle>, SessionError> {
+        self.check_open()?;
+        let _turn = self.wakes.turn("", &id.to_string()).await;
+        if self.live(id).is_some() {
+            return Err(SessionError::LetGo);
+        }
+        let row = self.row(caller, id).await?;
+        let state = row.state;
+        if row.ended.is_some() {
+            let need = "it has already ended; `session.start` with `resume` goes on with its conversation";
+            return Err(SessionError::WrongState { state, need });
+        }
+        if row.put_away_at_ms.is_none() {
+            return Err(SessionError::WrongState { state, need: "no gateway runs it at the moment" });
+        }
+        self.check_spending(&row.owner).await?;
+        let mut plan = self.plan_again(&row, Origin::Woken).await?;
+        plan.message = Some(message);
+        self.policy.prepare(&plan)?;
+        let admitted = self.admit(id, &row.owner, queue).await?;
+        let messages = plan.message.iter().map(|message| message.id).collect();
+        match self.take_over(&row, &plan, &admitted, messages).await {
+            Ok(row) => Ok(self.supervise(row, plan, admitted, Vec::new())),
+            Err(StoreError::NotOwner) => {
+                give_back(admitted);
+                Err(SessionError::LetGo)
+            }
+            Err(error) => {
+                give_back(admitted);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// The plan for the next process of a session; see [`Policy::plan_again`](crate::session::policy::Policy).
+    async fn plan_again(&self, row: &SessionRow, origin: Origin) -> Result<Plan, SessionError> {
+        let resumed = match row.resumed_from {
+            // One that is no longer kept counts as having cost nothing.
+            Some(id) => self.store.session(id).await?,
+            None => None,
+        };
+        self.policy.plan_again(row, resumed.as_ref(), origin)
+    }
+
+    /// Makes a session that nobody runs this node's: its record from then on.
+    async fn take_over(
+        &self,
+        row: &SessionRow,
+        plan: &Plan,
+        admitted: &Admitted,
+        messages: Vec<Uuid>,
+    ) -> Result<SessionRow, StoreError> {
+        let (state, epoch) = (state_of(admitted), row.epoch + 1);
+        // Its state no longer tells that there is a conversation; the cost does.
+        let total_cost_usd = row.total_cost_usd.or_else(|| plan.goes_on().then_some(plan.cost_before));
+        let patch = SessionPatch {
+            state: Some(state),
+            put_away_at_ms: Some(None),
+            messages: Some(messages.clone()),
+            total_cost_usd,
+            owner: Some((self.node.to_string(), epoch)),
+            ..SessionPatch::default()
+        };
+        self.store.update_session(row.id, row.epoch, patch).await?;
+        Ok(SessionRow {
+            state,
+            epoch,
+            node: self.node.to_string(),
+            put_away_at_ms: None,
+            messages,
+            total_cost_usd,
+            ..row.clone()
+        })
+    }
+
+    /// Starts the sessions of a dead node again that are to survive it. Each goes on under its own id; what its agent
+    /// was working on is told as lost and not sent again.
+    pub async fn resume_lost(self: &Arc<Self>, rows: Vec<SessionRow>) {
+        for row in rows {
+            if let Err(error) = self.resume_one(&row).await {
+                tracing::warn!(session_id = %row.id, %error, "a lost session can't be resumed and ends");
+                if let Err(error) = recovery::end_lost(&self.store, &self.node, &row).await {
+                    tracing::error!(session_id = %row.id, %error, "the end of a lost session could not be written");
+                }
+            }
+        }
+    }
+
+    async fn resume_one(self: &Arc<Self>, row: &SessionRow) -> Result<(), SessionError> {
+        let plan = self.plan_again(row, Origin::Recovered).await?;
+        self.policy.prepare(&plan)?;
+        let admitted = self.admit(row.id, &row.owner, true).await?;
+        let unsent: Vec<_> = plan.message.iter().map(|message| message.id).collect();
+        let lost = row.messages.iter().copied().filter(|id| !unsent.contains(id)).collect();
+        match self.take_over(row, &plan, &admitted, unsent).await {
+            Ok(row) => {
+                tracing::info!(session_id = %row.id, "a lost session is resumed");
+                self.supervise(row, plan, admitted, lost);
+                Ok(())
+            }
+            Err(error) => {
+                give_back(admitted);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Asks a session that no supervisor here answers for. [`SessionError::LetGo`]: look again, it has moved.
+    pub(super) async fn ask_absent(
+        self: &Arc<Self>,
+        caller: &Principal,
+        id: Uuid,
+        command: &Command,
+    ) -> Result<SessionState, SessionError> {
+        let row = self.row(caller, id).await?;
+        let state = row.state;
+        let rests = row.ended.is_none() && row.put_away_at_ms.is_some();
+        match command {
+            Command::Stop(reason) if rests => self.end_at_rest(&row, *reason).await,
+            Command::Configure { model, permission_mode } if rests => {
+                let mut params: crate::api::session::StartParams =
+                    serde_json::from_str(&row.params).unwrap_or_default();
+                if let Some(model) = model {
+                    params.model = (model != "default").then(|| model.clone());
+                }
+                params.permission_mode = permission_mode.or(params.permission_mode);
+                let patch = SessionPatch {
+                    model: Some(params.model.clone()),
+                    params: serde_json::to_string(&params).ok(),
+                    ..SessionPatch::default()
+                };
+                match self.store.update_session(id, row.epoch, patch).await {
+                    Err(StoreError::NotOwner) => Err(SessionError::LetGo),
+                    outcome => outcome.map(|()| state).map_err(Into::into),
+                }
+            }
+            // Stopping what has already ended is no error: the caller has what it wants.
+            Command::Stop(_) => Ok(state),
+            _ if rests => Err(SessionError::WrongState { state, need: "no turn is running" }),
+            _ => Err(SessionError::WrongState { state, need: "it does not run" }),
+        }
+    }
+
+    /// Ends a session that is put away. [`SessionError::LetGo`]: somebody has brought it back.
+    pub(super) async fn end_at_rest(&self, row: &SessionRow, reason: EndReason) -> Result<SessionState, SessionError> {
+        let feed = self.feeds.of(row.id, row.last_seq);
+        match recovery::end_without_process(&self.store, &self.node, row, reason, None, feed).await {
+            Ok(()) => Ok(SessionState::Ended),
+            Err(StoreError::NotOwner) => Err(SessionError::LetGo),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

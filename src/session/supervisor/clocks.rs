@@ -1,0 +1,97 @@
+//! The clocks of a session: how long each is, which of them stand still, and what the idle clock does half-way.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Supervisor;
+use super::life::Life;
+use crate::api::event::{EventType, Stalled};
+use crate::api::session::SessionKind;
+use crate::session::machine::{Input, Rung, Timer};
+use crate::telemetry::time::now_ms;
+
+/// The clocks that judge the agent by what it prints: they stand still while nobody reads it.
+pub(super) const JUDGE_OUTPUT: [Timer; 5] = [Timer::Start, Timer::Idle, Timer::Leave, Timer::Background, Timer::Answer];
+/// The agent answers a control request at once, whatever it does; one that has not answered after this never will.
+pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+impl Supervisor {
+    /// While the agent is held back its silence is not its own. Afterwards it gets its whole time again, for
+    /// what it has printed meanwhile is still to be read.
+    pub(super) fn hold_back(&self, life: &mut Life, hold: bool) {
+        if std::mem::replace(&mut life.held_back, hold) && !hold {
+            let now = Instant::now();
+            life.last_output = now;
+            life.stalled = false;
+            for timer in JUDGE_OUTPUT {
+                if let (true, Some(after)) = (life.timers.contains_key(&timer), self.length(timer, life)) {
+                    life.timers.insert(timer, now + after);
+                }
+            }
+        }
+    }
+
+    /// The idle clock: counted on raw bytes. Half-way it warns; at the end it acts.
+    pub(super) async fn idle(&mut self, life: &mut Life) {
+        let Some(limit) = self.plan.idle_timeout else { return };
+        let silent = life.last_output.elapsed();
+        if silent >= limit {
+            self.apply(life, Input::Elapsed(Timer::Idle)).await;
+            return;
+        }
+        if silent >= limit / 2 && !life.stalled {
+            life.stalled = true;
+            let stalled = Stalled { silent_seconds: silent.as_secs(), last_type: life.ears.last_type.clone() };
+            self.log.push(EventType::Stalled, &stalled);
+        }
+        let next = if life.stalled { limit } else { limit / 2 };
+        life.timers.insert(Timer::Idle, life.last_output + next);
+    }
+
+    /// Starts a clock. What the agent has kept silent for before does not count.
+    pub(super) fn arm(&self, timer: Timer, life: &mut Life) {
+        if let Some(after) = self.length(timer, life) {
+            if timer == Timer::Idle {
+                life.last_output = Instant::now();
+                life.stalled = false;
+            }
+            life.timers.insert(timer, Instant::now() + after);
+        }
+    }
+
+    pub(super) fn length(&self, timer: Timer, life: &Life) -> Option<Duration> {
+        let settings = &self.settings;
+        match timer {
+            Timer::Queue => Some(self.plan.queue_timeout),
+            Timer::Start => Some(settings.start_timeout_seconds.duration()),
+            Timer::Wall => self.plan.timeout.map(|limit| self.left_of(limit)),
+            Timer::Idle => self.plan.idle_timeout.map(|limit| limit / 2),
+            Timer::Rest => Some(settings.idle_process_seconds.duration()).filter(|rest| !rest.is_zero()),
+            Timer::Background if life.machine.in_background() > 0 => Some(settings.background_grace_seconds.duration()),
+            // What has ended in the background mostly begins a turn of its own; it gets the time for it.
+            Timer::Background => Some(settings.result_grace_seconds.duration()),
+            // The dialect has no word for coming back.
+            Timer::Disconnect if self.plan.kind == SessionKind::Command => Some(Duration::ZERO),
+            Timer::Disconnect => Some(settings.disconnect_grace_seconds.duration()),
+            Timer::Leave => Some(settings.result_grace_seconds.duration()),
+            Timer::Permission | Timer::Answer => None,
+            Timer::Rung => Some(match life.machine.rung() {
+                Some(Rung::Interrupt) => settings.interrupt_grace_seconds.duration(),
+                Some(Rung::EndSession) => settings.end_session_grace_seconds.duration(),
+                Some(Rung::Sigint) => settings.sigint_grace_seconds.duration(),
+                Some(Rung::Sigterm) => settings.sigterm_grace_seconds.duration(),
+                // SIGKILL can only be late, not refused.
+                Some(Rung::Sigkill) | None => Duration::from_secs(1),
+            }),
+        }
+    }
+
+    /// What is left of a limit for the whole session. One that was put away has used up some of it.
+    fn left_of(&self, limit: Duration) -> Duration {
+        if self.plan.timeout_per_turn || self.plan.origin == crate::session::machine::Origin::New {
+            return limit;
+        }
+        limit.saturating_sub(Duration::from_millis(now_ms().saturating_sub(self.created_at_ms)))
+    }
+}

@@ -1,0 +1,167 @@
+//! What has come about in a session since its supervisor began, beside the parts that the supervisor is made of.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::time::Instant;
+
+use super::clocks::ANSWER_TIME;
+use crate::api::event::SessionState;
+use crate::process::{Output, OutputItem, Process, ProcessControl, SpawnError};
+use crate::session::admission::Progress;
+use crate::session::agent::{Ears, Mouth};
+use crate::session::error::SessionError;
+use crate::session::handle::Request;
+use crate::session::machine::{Machine, Outcome, Timer};
+use crate::session::message::Messages;
+use crate::session::questions::Questions;
+use crate::store::StoreError;
+
+/// The one job under way: a start, a freeze, a sweep.
+pub(super) type Job = Pin<Box<dyn Future<Output = JobDone> + Send>>;
+
+/// What it came to.
+pub(super) enum JobDone {
+    /// The process runs, or why not.
+    Spawned(Result<Box<(Process, OwnedSemaphorePermit)>, SpawnError>),
+    /// The tree was stopped, or goes on.
+    Settled,
+    /// Nothing of the tree is left.
+    TreeGone,
+}
+
+/// What happened.
+pub(super) enum Happened {
+    Asked(Request),
+    InLine(Result<Progress, SessionError>),
+    Printed(Option<OutputItem>),
+    Job(JobDone),
+    Timer(Timer),
+    Logged(Result<(), StoreError>),
+    Recorded,
+}
+
+/// Where the answer to a command goes.
+pub(super) type Reply = oneshot::Sender<Result<SessionState, SessionError>>;
+
+/// A change that the agent was asked for and has not confirmed.
+pub(super) struct Change {
+    /// What the record says from then on.
+    pub apply: Applied,
+    /// Who waits for it; the last change of a call has it.
+    pub reply: Option<Reply>,
+    /// The agent must have answered by then.
+    pub deadline: Instant,
+}
+
+/// What is changed.
+#[derive(Debug, Clone)]
+pub(super) enum Applied {
+    /// The model; `None`: Claude's own.
+    Model(Option<String>),
+    /// The permission mode.
+    Mode(crate::api::session::PermissionMode),
+}
+
+/// How the supervisor's work ends.
+pub(super) enum Over {
+    /// The session has ended.
+    Ended(Box<Outcome>),
+    /// It was put away.
+    LetGo,
+}
+
+/// The changing side of a session.
+pub(super) struct Life {
+    pub machine: Machine,
+    pub timers: BTreeMap<Timer, Instant>,
+    pub job: Option<Job>,
+    /// Is the job still waiting for leave to start? Then it can be given up.
+    pub gate: Option<watch::Receiver<bool>>,
+    pub start_permit: Option<OwnedSemaphorePermit>,
+    pub output: Option<Output>,
+    pub control: Option<ProcessControl>,
+    pub mouth: Option<Mouth>,
+    pub ears: Ears,
+    pub messages: Messages,
+    pub questions: Questions,
+    /// Requests of the agent that a raw session's client has still to answer.
+    pub requests: Vec<String>,
+    /// Changes by the id of the control request that asks for them.
+    pub changes: HashMap<String, Change>,
+    /// How many control requests of that kind there were, for their ids.
+    pub changes_asked: u64,
+    pub spawned_at: Instant,
+    pub last_output: Instant,
+    pub stalled: bool,
+    /// Connections that a session with `on_disconnect: stop` lives for; the one that started it is the first.
+    pub holders: u32,
+    /// The agent's pipe is not read because too much waits for the store.
+    pub held_back: bool,
+    /// The agent has been ready: there is a conversation.
+    pub started: bool,
+    /// What the conversation has cost, as Claude said last, in US dollars.
+    pub cost: f64,
+    /// The newest place in the line that an event has told.
+    pub place_told: Option<u64>,
+    pub over: Option<Over>,
+}
+
+impl Life {
+    /// The life of a session that has just come to this node.
+    pub(super) fn new(machine: Machine, started: bool, cost: f64) -> Self {
+        let now = Instant::now();
+        Self {
+            machine,
+            timers: BTreeMap::new(),
+            job: None,
+            gate: None,
+            start_permit: None,
+            output: None,
+            control: None,
+            mouth: None,
+            ears: Ears::default(),
+            messages: Messages::default(),
+            questions: Questions::default(),
+            requests: Vec::new(),
+            changes: HashMap::new(),
+            changes_asked: 0,
+            spawned_at: now,
+            last_output: now,
+            stalled: false,
+            holders: 1,
+            held_back: false,
+            started,
+            cost,
+            place_told: None,
+            over: None,
+        }
+    }
+
+    /// Queues a job behind the one under way.
+    pub(super) fn then(&mut self, done: JobDone, work: impl Future<Output = ()> + Send + 'static) {
+        let before = self.job.take();
+        self.job = Some(Box::pin(async move {
+            if let Some(before) = before {
+                before.await;
+            }
+            work.await;
+            done
+        }));
+    }
+
+    /// The agent is being asked for a change, by a control request with that id.
+    pub(super) fn expect_change(&mut self, id: String, apply: Applied, reply: Option<Reply>) {
+        let deadline = Instant::now() + ANSWER_TIME;
+        self.changes.insert(id, Change { apply, reply, deadline });
+        self.timers.entry(Timer::Answer).or_insert(deadline);
+    }
+
+    /// Writes a line to the agent, if it listens. A full queue means an agent that does not read; its clock or the
+    /// ladder will end it.
+    pub(super) fn say(&self, line: Vec<u8>) -> bool {
+        self.mouth.as_ref().is_some_and(|mouth| mouth.say(line))
+    }
+}

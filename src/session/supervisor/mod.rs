@@ -1,0 +1,238 @@
+//! The supervisor: the one task that owns a session, from its slot (or its place in the line for one) to its
+//! terminal event, or until it is put away.
+//!
+//! It feeds what happens (lines, exit, timers, commands) to the state machine and carries the effects out.
+//! It never waits for a reader, and for the store only through the log writer: while an append is under way
+//! it goes on reading the agent, until too much waits; then the agent's pipe is simply not read.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::admission::{Admission, Progress, Slot, Waiting};
+use super::error::SessionError;
+use super::handle::{Request, Running};
+use super::launch::Launcher;
+use super::machine::{ExitFacts, Input, Machine, Origin, Timer};
+use super::plan::Plan;
+use super::record::RecordWriter;
+use super::writer::LogWriter;
+use crate::api::event::{EventType, Queued, SessionState, StateChanged, TurnLost, TurnLostCause};
+use crate::api::session::SessionKind;
+use crate::config::settings::SessionSettings;
+use crate::process::OutputItem;
+use crate::store::StoreError;
+use crate::telemetry::metrics;
+
+mod clocks;
+mod commands;
+mod effects;
+mod end;
+mod life;
+mod lines;
+mod permissions;
+
+use clocks::JUDGE_OUTPUT;
+use life::{Happened, JobDone, Life};
+
+/// What a session has of the right to a process.
+pub(super) enum Right {
+    /// A slot. Held until the last process has gone.
+    Slot(Slot),
+    /// A place in the line for one.
+    Waiting(Waiting),
+    /// Nothing, or not any more.
+    None,
+}
+
+/// One session's owner.
+pub(super) struct Supervisor {
+    pub plan: Plan,
+    pub settings: Arc<SessionSettings>,
+    pub launcher: Arc<Launcher>,
+    pub admission: Admission,
+    pub right: Right,
+    pub log: LogWriter,
+    pub record: RecordWriter,
+    pub commands: mpsc::Receiver<Request>,
+    /// Who the session belongs to: costs are counted for them.
+    pub owner: String,
+    /// Messages whose turns went down with the node that ran the session before.
+    pub lost_messages: Vec<uuid::Uuid>,
+    pub state: watch::Sender<SessionState>,
+    pub running: watch::Sender<Option<Running>>,
+    pub position: watch::Sender<Option<u64>>,
+    pub cost: watch::Sender<Option<f64>>,
+    pub model: watch::Sender<Option<String>>,
+    pub created_at_ms: u64,
+}
+
+impl Supervisor {
+    /// Runs the session to its end, or until it is put away.
+    pub(super) async fn run(mut self) {
+        if self.plan.origin == Origin::New {
+            metrics::session_started(kind_word(self.plan.kind));
+        }
+        let (machine, effects) = match self.right {
+            Right::Waiting(_) => Machine::queue(self.plan.nature()),
+            Right::Slot(_) | Right::None => Machine::start(self.plan.nature()),
+        };
+        metrics::session_moved(None, Some(machine.state()));
+        let woken = self.plan.origin != Origin::New;
+        let mut life = Life::new(machine, woken, self.plan.cost_before);
+        self.tell_origin(life.machine.state());
+        if let Some(message) = self.plan.message.take() {
+            // The first one is always taken.
+            let _ = life.messages.take(message);
+        }
+        if let Right::Waiting(waiting) = &self.right {
+            self.tell_position(&mut life, waiting.position());
+        }
+        self.carry_out(&mut life, effects).await;
+        while life.over.is_none() {
+            let happened = self.wait(&mut life).await;
+            if let Err(error) = self.take_in(&mut life, happened).await {
+                self.abandon(life, &error).await;
+                return;
+            }
+        }
+        self.finish(life).await;
+    }
+
+    /// Tells why a session that has been here before is here again.
+    fn tell_origin(&mut self, state: SessionState) {
+        let cause = match self.plan.origin {
+            Origin::New => return,
+            Origin::Woken => super::machine::Cause::Message,
+            Origin::Recovered => super::machine::Cause::NodeLost,
+        };
+        let changed = StateChanged { state, cause: Some(cause.as_str().to_owned()), message_id: None };
+        self.log.push(EventType::State, &changed);
+        for message_id in std::mem::take(&mut self.lost_messages) {
+            self.log.push(EventType::TurnLost, &TurnLost { message_id, cause: TurnLostCause::NodeLost });
+        }
+    }
+
+    /// Waits for the next thing to happen. Every branch is cancel-safe.
+    async fn wait(&mut self, life: &mut Life) -> Happened {
+        self.hold_back(life, self.log.is_full());
+        let reads = life.output.is_some() && !life.held_back;
+        let counts = |(timer, _): &(&Timer, &Instant)| !(life.held_back && JUDGE_OUTPUT.contains(timer));
+        let next_timer = life.timers.iter().filter(counts).min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
+        let right = &mut self.right;
+        tokio::select! {
+            Some(request) = self.commands.recv() => Happened::Asked(request),
+            progress = async { match right {
+                Right::Waiting(waiting) => waiting.next().await,
+                Right::Slot(_) | Right::None => std::future::pending().await,
+            } } => Happened::InLine(progress),
+            item = async { match &mut life.output { Some(output) => output.next().await, None => None } }, if reads => {
+                Happened::Printed(item)
+            }
+            done = async { match &mut life.job { Some(job) => job.await, None => std::future::pending().await } } => {
+                life.job = None;
+                Happened::Job(done)
+            }
+            logged = self.log.advance(), if self.log.is_busy() => Happened::Logged(logged),
+            () = self.record.advance(), if self.record.is_busy() => Happened::Recorded,
+            timer = async { match next_timer {
+                Some((timer, at)) => { sleep_until(at).await; timer }
+                None => std::future::pending().await,
+            } } => {
+                life.timers.remove(&timer);
+                Happened::Timer(timer)
+            }
+        }
+    }
+
+    async fn take_in(&mut self, life: &mut Life, happened: Happened) -> Result<(), StoreError> {
+        match happened {
+            Happened::Asked((command, reply)) => self.obey(life, command, reply).await,
+            Happened::InLine(progress) => self.move_in_line(life, progress).await,
+            Happened::Printed(Some(OutputItem::Lines { lines, bytes })) => {
+                if bytes > 0 {
+                    life.last_output = Instant::now();
+                    life.stalled = false;
+                }
+                for line in &lines {
+                    self.take_line(life, line).await;
+                }
+            }
+            Happened::Printed(Some(OutputItem::Exited(exit))) => {
+                life.control = None;
+                life.mouth = None;
+                life.start_permit = None;
+                let facts = ExitFacts { code: exit.code, signal: exit.signal, cut: life.ears.cut };
+                life.requests.clear();
+                self.close_questions(life).await;
+                self.give_up_changes(life);
+                self.apply(life, Input::Exited(facts)).await;
+            }
+            Happened::Printed(None) => life.output = None,
+            Happened::Job(JobDone::Spawned(Ok(spawned))) => {
+                let (process, permit) = *spawned;
+                life.start_permit = Some(permit);
+                life.gate = None;
+                life.spawned_at = Instant::now();
+                life.last_output = life.spawned_at;
+                self.running.send_replace(Some(Running { pid: process.pid, at_rest_since: None }));
+                life.mouth = process.stdin.map(super::agent::Mouth::new);
+                life.output = Some(process.output);
+                life.control = Some(process.control);
+                life.ears = super::agent::Ears::default();
+                self.apply(life, Input::Spawned).await;
+            }
+            Happened::Job(JobDone::Spawned(Err(error))) => {
+                life.gate = None;
+                tracing::warn!(session_id = %self.plan.id, %error, "an agent could not be started");
+                self.apply(life, Input::SpawnFailed(error.to_string())).await;
+            }
+            Happened::Job(JobDone::TreeGone) => self.apply(life, Input::TreeGone).await,
+            Happened::Job(JobDone::Settled) | Happened::Recorded => {}
+            Happened::Timer(Timer::Idle) => self.idle(life).await,
+            Happened::Timer(Timer::Permission) => self.deny_unanswered(life).await,
+            Happened::Timer(Timer::Answer) => self.give_up_late_changes(life),
+            Happened::Timer(timer) => self.apply(life, Input::Elapsed(timer)).await,
+            Happened::Logged(outcome) => return outcome,
+        }
+        Ok(())
+    }
+
+    /// The line for slots has moved.
+    async fn move_in_line(&mut self, life: &mut Life, progress: Result<Progress, SessionError>) {
+        match progress {
+            Ok(Progress::Position(position)) => self.tell_position(life, position),
+            Ok(Progress::Slot(slot)) => {
+                self.right = Right::Slot(slot);
+                self.position.send_replace(None);
+                self.apply(life, Input::SlotTaken).await;
+            }
+            // The line only fails when it is gone with everything else.
+            Err(error) => {
+                tracing::error!(session_id = %self.plan.id, %error, "a session has lost its place in the line");
+                self.right = Right::None;
+                self.apply(life, Input::Elapsed(Timer::Queue)).await;
+            }
+        }
+    }
+
+    fn tell_position(&mut self, life: &mut Life, position: u64) {
+        self.position.send_replace(Some(position));
+        if life.place_told.replace(position) != Some(position) {
+            self.log.push(EventType::Queued, &Queued { position });
+        }
+    }
+
+    async fn apply(&mut self, life: &mut Life, input: Input) {
+        let effects = life.machine.apply(input);
+        self.carry_out(life, effects).await;
+    }
+}
+
+fn kind_word(kind: SessionKind) -> &'static str {
+    match kind {
+        SessionKind::Claude => "claude",
+        SessionKind::Command => "command",
+    }
+}
