@@ -434,6 +434,12 @@ impl Drop for Gateway {
         }
         assert!(gone || self.killed, "the gateway has left processes behind: {left:?}");
         self.assert_no_panic();
+        let store = self.path("data").join("gateway.db");
+        // Some keep it where only they can see it.
+        if !self.killed && store.exists() {
+            let wrong = super::stored::wrong_ends(&store);
+            assert!(wrong.is_empty(), "sessions without exactly one end: {wrong:?}");
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) mod rate;
 pub(crate) mod raw_socket;
 pub(crate) mod settings;
 pub(crate) mod soak;
+mod stored;
 pub(crate) mod terminal;
 
 use std::future::Future;
