@@ -150,6 +150,10 @@ impl Store for Faulty {
         self.inner.kind()
     }
 
+    fn concerns(&self) -> Vec<&'static str> {
+        self.inner.concerns()
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.writes(self.inner.check()).await
     }

@@ -113,6 +113,10 @@ impl Store for Metered {
         self.inner.kind()
     }
 
+    fn concerns(&self) -> Vec<&'static str> {
+        self.inner.concerns()
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.meters.check.measure(self.inner.check()).await
     }

@@ -11,6 +11,7 @@
 
 mod error;
 pub mod metered;
+pub mod redis;
 pub mod sqlite;
 pub mod types;
 
@@ -43,6 +44,12 @@ pub const READ_BATCHES: usize = 1_024;
 pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// The store's name for people and metrics: `sqlite`, `redis`.
     fn kind(&self) -> &'static str;
+
+    /// What about the store puts data at risk although it works, in words for an operator. Asks nobody: what was
+    /// found when the store was opened.
+    fn concerns(&self) -> Vec<&'static str> {
+        Vec::new()
+    }
 
     /// Answers when the store can take a write; the reason when it can't.
     async fn check(&self) -> Result<(), StoreError>;

@@ -1,0 +1,57 @@
+//! The scripts: each changes or reads what must be one step. Their texts are beside this file.
+//!
+//! Invariant: a script names every key it touches, and they all have one hash tag.
+
+use std::sync::OnceLock;
+
+/// A script in Lua and the name by which Redis knows it.
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) text: &'static str,
+    hash: OnceLock<String>,
+}
+
+impl Script {
+    const fn new(text: &'static str) -> Self {
+        Self { text, hash: OnceLock::new() }
+    }
+
+    /// The SHA-1 of the text, as hexadecimal digits.
+    pub(super) fn hash(&self) -> &str {
+        self.hash.get_or_init(|| fred::util::sha1_hash(self.text))
+    }
+}
+
+macro_rules! scripts {
+    ($($name:ident = $file:literal;)+) => {
+        $(pub(super) static $name: Script = Script::new(include_str!(concat!("scripts/", $file, ".lua")));)+
+    };
+}
+
+scripts! {
+    BEGIN = "begin";
+    PUBLISH = "publish";
+    WITHDRAW = "withdraw";
+    CLAIM = "claim";
+    UNCLAIM = "unclaim";
+    UPDATE = "update";
+    APPEND = "append";
+    READ = "read";
+    CUT = "cut";
+    REMOVE = "remove";
+    PURGE = "purge";
+    INDEX = "index";
+    SETTLE = "settle";
+    RECOUNT = "recount";
+    FORGET = "forget";
+    TAKE_SLOT = "take_slot";
+    RENEW_SLOTS = "renew_slots";
+    RELEASE_SLOT = "release_slot";
+    RELEASE_NODE = "release_node";
+    SLOTS_TAKEN = "slots_taken";
+    ADD_SPEND = "add_spend";
+    SPENT_SINCE = "spent_since";
+    FORGET_SPEND = "forget_spend";
+    CREATE_ACCOUNT = "create_account";
+    UPDATE_ACCOUNT = "update_account";
+}

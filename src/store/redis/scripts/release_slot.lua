@@ -1,0 +1,3 @@
+-- Gives a slot back. KEYS: leases, nodes. ARGV: slot.
+redis.call('HDEL', KEYS[2], ARGV[1])
+return redis.call('ZREM', KEYS[1], ARGV[1])
