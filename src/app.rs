@@ -34,8 +34,7 @@ use crate::session::retention::Retention;
 use crate::session::workspace::Workspaces;
 use crate::session::{Sessions, recovery};
 use crate::store::metered::Metered;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{ListQuery, SharedStore};
+use crate::store::{self, ListQuery, SharedStore};
 use crate::telemetry::time::{now_ms, rfc3339_ms};
 use crate::telemetry::{metrics, tasks};
 use crate::ws::{Close, Connections, WsState};
@@ -94,7 +93,11 @@ impl App {
         metrics::slots_max(settings.sessions.max_sessions);
         data_dir::prepare(&settings.data.data_dir)?;
         let node = node::id(&settings.data.data_dir)?;
-        let store = open_store(&settings)?;
+        let store = tokio::select! {
+            store = store::open_when_there(&settings) => Metered::new(store?),
+            () = signals.first() => return Err(AppError::Stopped),
+        };
+        let store: SharedStore = store;
         let secret = load_or_create(&settings.auth, &paths::default_secret_file(&settings))?;
         let tokens = Arc::new(Tokens::new(&settings.auth, secret));
         let accounts = Arc::new(Accounts::new(Arc::clone(&store), &settings.auth));
@@ -242,12 +245,6 @@ impl App {
         self.store.close().await;
         tracing::info!("ended");
     }
-}
-
-fn open_store(settings: &Settings) -> Result<SharedStore, AppError> {
-    let file = paths::store_file(settings).ok_or(AppError::UnknownStore)?;
-    let store = SqliteStore::open(&file, settings.data.sqlite_synchronous)?;
-    Ok(Metered::new(Arc::new(store)))
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {

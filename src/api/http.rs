@@ -142,6 +142,9 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not: `store`, `draining`, `agent_missing`.
     pub reasons: Vec<String>,
+    /// What an operator should mend although it works: a store that may lose what it was told.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Body of every HTTP error: `application/problem+json` (RFC 9457).

@@ -22,9 +22,9 @@ pub enum AppError {
         /// Why not.
         source: std::io::Error,
     },
-    /// The settings name a store of an unknown kind.
-    #[error("the store must be `sqlite:<file>`")]
-    UnknownStore,
+    /// A signal came while it waited for the store.
+    #[error("it was stopped while it waited for the store")]
+    Stopped,
     /// The store can't be opened or asked.
     #[error("the store can't be used: {0}")]
     Store(#[from] StoreError),

@@ -44,7 +44,8 @@ impl GatewayFacts for Facts {
         .filter(|(wrong, _)| *wrong)
         .map(|(_, reason)| reason.to_owned())
         .collect();
-        Readiness { ready: reasons.is_empty(), reasons }
+        let warnings = self.store.concerns().into_iter().map(str::to_owned).collect();
+        Readiness { ready: reasons.is_empty(), reasons, warnings }
     }
 
     async fn claude_login(&self) -> AuthStatus {

@@ -13,9 +13,8 @@ use super::{Exit, output};
 use crate::api::Role;
 use crate::auth::{AccountError, Accounts, make_password};
 use crate::config::data_dir::{self, DataDirError};
-use crate::config::{Environment, Settings, paths};
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Account, SharedStore, StoreError};
+use crate::config::{Environment, Settings};
+use crate::store::{self, Account, SharedStore, StoreError};
 use crate::telemetry::time::rfc3339_ms;
 
 const EXAMPLES: &str = "\
@@ -129,7 +128,7 @@ pub async fn run(args: &Args, env: &Environment) -> Exit {
 
 /// What there is to say afterwards.
 async fn act(action: &Action, settings: &Settings) -> Result<String, UserError> {
-    let store = open(settings)?;
+    let store = open(settings).await?;
     let accounts = Accounts::new(Arc::clone(&store), &settings.auth);
     let said = match action {
         Action::Add { name, role, password } => {
@@ -156,11 +155,9 @@ async fn act(action: &Action, settings: &Settings) -> Result<String, UserError> 
     Ok(said?)
 }
 
-fn open(settings: &Settings) -> Result<SharedStore, UserError> {
+async fn open(settings: &Settings) -> Result<SharedStore, UserError> {
     data_dir::prepare(&settings.data.data_dir)?;
-    // Settings of another scheme did not pass the checks.
-    let file = paths::store_file(settings).unwrap_or_default();
-    Ok(Arc::new(SqliteStore::open(&file, settings.data.sqlite_synchronous)?))
+    Ok(store::open(settings).await?)
 }
 
 /// The password, and the same again if it was made here and must be shown.
@@ -241,7 +238,7 @@ mod tests {
     }
 
     async fn logs_in(settings: &Settings, name: &str, password: &str) -> bool {
-        let store = open(settings).unwrap();
+        let store = open(settings).await.unwrap();
         let accounts = Accounts::new(Arc::clone(&store), &settings.auth);
         let outcome = accounts.login(name, password.into(), PEER).await.is_ok();
         store.close().await;
@@ -292,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn while_a_gateway_runs_nothing_is_changed_and_the_way_out_is_said() {
         let (_home, settings) = world();
-        let gateway = open(&settings).unwrap();
+        let gateway = open(&settings).await.unwrap();
         let refused = act(&add("dave", None), &settings).await.unwrap_err().to_string();
         assert!(refused.contains("stop it, run this again"), "{refused}");
         assert_eq!(gateway.accounts().await.unwrap(), []);

@@ -12,6 +12,7 @@ pub mod problem;
 pub mod settings;
 mod show;
 pub mod sources;
+pub mod store_url;
 pub mod table;
 mod value;
 

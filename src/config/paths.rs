@@ -13,9 +13,7 @@ use super::loader::Loaded;
 use super::problem::Problem;
 use super::settings::Settings;
 use super::sources::Environment;
-
-/// What a store URL of the embedded store begins with.
-pub const SQLITE_SCHEME: &str = "sqlite:";
+use super::store_url::SQLITE_SCHEME;
 
 /// Fills in the paths that were left empty, and makes the others absolute: `~/` is the home directory, a
 /// relative one begins where the gateway was started.

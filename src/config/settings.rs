@@ -68,14 +68,17 @@ pub struct Settings {
 }
 
 /// Where the gateway keeps its own things.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DataSettings {
     /// The gateway's own directory, mode 0700: secret, embedded store. Empty: `$XDG_DATA_HOME/cc-gateway`,
     /// else `~/.local/share/cc-gateway`.
     pub data_dir: PathBuf,
-    /// `sqlite:<file>`; empty: `gateway.db` in the data directory.
+    /// `sqlite:<file>`, or a Redis or Valkey: `redis://<user>:<password>@<host>:<port>`, `rediss` (TLS), `redis+unix`,
+    /// `redis-cluster`, `redis-sentinel`. Empty: `gateway.db` in the data directory.
     pub store_url: String,
+    /// What the names of all keys in Redis begin with.
+    pub redis_key_prefix: String,
     /// `normal` survives `kill -9`; `full` survives power loss too.
     pub sqlite_synchronous: SqliteSynchronous,
 }
@@ -93,7 +96,24 @@ pub enum SqliteSynchronous {
 
 impl Default for DataSettings {
     fn default() -> Self {
-        Self { data_dir: PathBuf::new(), store_url: String::new(), sqlite_synchronous: SqliteSynchronous::Normal }
+        Self {
+            data_dir: PathBuf::new(),
+            store_url: String::new(),
+            redis_key_prefix: "ccgw".to_owned(),
+            sqlite_synchronous: SqliteSynchronous::Normal,
+        }
+    }
+}
+
+/// Without the password that the store's URL may hold.
+impl std::fmt::Debug for DataSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataSettings")
+            .field("data_dir", &self.data_dir)
+            .field("store_url", &super::store_url::shown(&self.store_url))
+            .field("redis_key_prefix", &self.redis_key_prefix)
+            .field("sqlite_synchronous", &self.sqlite_synchronous)
+            .finish()
     }
 }
 

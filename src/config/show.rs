@@ -1,10 +1,11 @@
-//! The settings in force, for people and programs. Secrets are `<hidden>`: the signing secret, and the
-//! values given to agents as variables, where API keys go.
+//! The settings in force, for people and programs. Secrets are `<hidden>`: the signing secret, user
+//! and password in the store's URL, and the values given to agents as variables, where API keys go.
 
 use serde_json::{Map, Value, json};
 
 use super::loader::Loaded;
 use super::problem::Source;
+use super::store_url;
 use super::table::{self, SettingInfo, table};
 
 /// What stands in the place of a secret.
@@ -56,6 +57,8 @@ fn values(loaded: &Loaded) -> Vec<(&'static SettingInfo, Value)> {
     for value in all["agent"]["agent_env"].as_object_mut().into_iter().flat_map(Map::values_mut) {
         *value = HIDDEN.into();
     }
+    let url = &mut all["data"]["store_url"];
+    *url = store_url::shown(url.as_str().unwrap_or_default()).into();
     table()
         .iter()
         .map(|info| {

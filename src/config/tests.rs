@@ -205,7 +205,7 @@ fn c3_every_problem_is_reported_in_one_run_with_its_source() {
         &env,
         &[
             ("CC_GATEWAY_JWT_SECRET", &RANDOM[..31]),
-            ("CC_GATEWAY_STORE_URL", "redis://localhost:6379"),
+            ("CC_GATEWAY_STORE_URL", "redis://"),
             ("CC_GATEWAY_MAX_SESIONS", "5"),
             ("CC_GATEWAY_LOG_FORMAT", "xml"),
             ("CC_GATEWAY_MAX_MESSAGE_BYTES", "12"),
@@ -229,7 +229,7 @@ fn c3_every_problem_is_reported_in_one_run_with_its_source() {
         format!("sessions.http_listen in {file}: this setting belongs in the section [http]"),
         format!("auth.token_leeway_seconds in {file}: expected 0 to 30; found 31"),
         "CC_GATEWAY_JWT_SECRET: is too short: expected 32 random bytes or more".to_owned(),
-        "CC_GATEWAY_STORE_URL: Redis is not in this version: expected sqlite:<file>".to_owned(),
+        "CC_GATEWAY_STORE_URL: expected a host, or a socket's path, after `://`".to_owned(),
         "CC_GATEWAY_MAX_SESIONS: no such variable; did you mean `CC_GATEWAY_MAX_SESSIONS`?".to_owned(),
         "CC_GATEWAY_LOG_FORMAT: expected one of json, text; found \"xml\"".to_owned(),
         "CC_GATEWAY_MAX_MESSAGE_BYTES: expected 1024 or more; found 12".to_owned(),
@@ -287,6 +287,8 @@ fn settings_that_do_not_fit_each_other_or_their_bounds_are_refused() {
         ("max_sessions=5000000000", "expected a whole number from 0 to 4294967295"),
         ("http_listen=localhost:8001", "expected an IP address and a port"),
         ("store_url=postgres://x", "expected sqlite:<file>"),
+        ("store_url=redis://", "expected a host"),
+        ("redis_key_prefix={x}", "expected 1 to 64 letters"),
         ("store_url=sqlite:", "expected a file after `sqlite:`"),
         ("workspace_roots=relative", "relative: expected an absolute path"),
         ("trusted_workspace_roots=/elsewhere", "lies in none of the workspace_roots"),
@@ -329,6 +331,8 @@ fn m3_no_secret_is_shown_or_repeated_in_a_problem() {
     let file = write(&home, "c.toml", "[agent]\nagent_env = { ANTHROPIC_API_KEY = \"canary-key\" }\n");
     let mut all = sources(&env, &[("CC_GATEWAY_JWT_SECRET", secret)], &[]);
     all.file = Some(file.clone());
+    let url = Flag::set("store_url=redis://user:hunter2@host:1").unwrap();
+    let with_password = loaded(&Sources { flags: vec![url], ..all.clone() });
     let loaded = loaded(&all);
     let shown = show(&loaded);
     assert!(shown.contains("jwt_secret = \"<hidden>\"  # from CC_GATEWAY_JWT_SECRET"), "{shown}");
@@ -338,12 +342,16 @@ fn m3_no_secret_is_shown_or_repeated_in_a_problem() {
     }
     assert!(!shown.contains("canary") && !show_json(&loaded).to_string().contains("canary"));
 
+    for text in [show(&with_password), show_json(&with_password).to_string(), format!("{with_password:?}")] {
+        assert!(text.contains("redis://<hidden>@host:1") && !text.contains("hunter2"), "{text}");
+    }
+
     // Broken lines, misspelt names and wrong shapes repeat nothing either.
     std::fs::write(&file, "[auth]\njwt_secret = canary\n").unwrap();
     all.flags = vec![
         Flag::set("jwt_secrt=canary").unwrap(),
         Flag::set("agent_env=canary").unwrap(),
-        Flag::set("store_url=redis://:canary@host").unwrap(),
+        Flag::set("store_url=reddis://:canary@host").unwrap(),
     ];
     all.env = env.into_iter().chain([("CC_GATEWAY_JWT_SECRET".to_owned(), "canary".to_owned())]).collect();
     let text = problems(&all);

@@ -11,6 +11,7 @@
 
 mod error;
 pub mod metered;
+mod open;
 pub mod redis;
 pub mod sqlite;
 pub mod types;
@@ -26,6 +27,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 pub use error::StoreError;
+pub use open::{open, open_when_there};
 pub use types::{
     Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
     SessionRow, SlotOutcome, Spend,

@@ -25,6 +25,7 @@ mod log;
 mod observing;
 mod programs;
 mod real_cli;
+mod redis;
 mod rpc_envelope;
 mod rpc_methods;
 mod rpc_params;

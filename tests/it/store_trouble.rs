@@ -52,12 +52,12 @@ impl Filler {
     }
 }
 
-fn small_queue() -> Builder {
+pub(crate) fn small_queue() -> Builder {
     Gateway::builder().setting("pending_events_bytes", PENDING)
 }
 
 /// A session whose agent has said `ready` and goes on with `then` once the file `go` is there.
-async fn ready(gateway: &Gateway, client: &mut Client, then: &str) -> (Uuid, PathBuf) {
+pub(crate) async fn ready(gateway: &Gateway, client: &mut Client, then: &str) -> (Uuid, PathBuf) {
     let go = gateway.path(&format!("go-{}", Uuid::new_v4()));
     let prompt = format!("crc; say ready; await {}; {then}", go.display());
     let session = client.start(json!({"prompt": prompt})).await;
@@ -72,7 +72,7 @@ fn agent(client: &Client, session: Uuid) -> u32 {
     started.data()["pid"].as_u64().and_then(|pid| pid.try_into().ok()).unwrap()
 }
 
-async fn assert_refused(client: &mut Client) {
+pub(crate) async fn assert_refused(client: &mut Client) {
     let error = client.error("session.start", json!({"prompt": "say never"})).await;
     assert_eq!((&error["code"], &error["data"]["kind"]), (&json!(-32007), &json!("store_away")), "{error}");
     assert_eq!(error["data"]["retryable"], true, "{error}");
@@ -85,13 +85,13 @@ async fn assert_all_refused(clients: &mut [Client]) {
     join_all(clients.iter_mut().map(assert_refused)).await;
 }
 
-async fn assert_not_ready(gateway: &Gateway) {
+pub(crate) async fn assert_not_ready(gateway: &Gateway) {
     let readiness = http::get(gateway.http, "/readyz").await;
     assert_eq!((readiness.status.as_u16(), readiness.json()["reasons"].clone()), (503, json!(["store"])));
     assert_eq!(http::get(gateway.http, "/livez").await.status.as_u16(), 200);
 }
 
-async fn until_ready(gateway: &Gateway) {
+pub(crate) async fn until_ready(gateway: &Gateway) {
     let deadline = std::time::Instant::now() + DEADLINE;
     while http::get(gateway.http, "/readyz").await.status.as_u16() != 200 {
         assert!(std::time::Instant::now() < deadline, "it never became ready again");
@@ -99,7 +99,7 @@ async fn until_ready(gateway: &Gateway) {
 }
 
 /// Every line that the agent counted is there, byte for byte, and the end came once.
-fn assert_whole(events: &[Event]) -> Value {
+pub(crate) fn assert_whole(events: &[Event]) -> Value {
     let numbers: Vec<u64> = events.iter().map(|event| event.seq).collect();
     assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
     assert!(!events.iter().any(|event| event.kind == "session.stalled"), "the silence was not the agent's");
@@ -123,7 +123,7 @@ fn assert_whole(events: &[Event]) -> Value {
 }
 
 /// Lets an agent print far more than may wait while the store is away, from `take_away` until `give_back`.
-async fn hold_an_agent_back<T>(gateway: &Gateway, take_away: impl FnOnce() -> T, give_back: impl FnOnce(T)) {
+pub(crate) async fn hold_an_agent_back<T>(gateway: &Gateway, take_away: impl FnOnce() -> T, give_back: impl FnOnce(T)) {
     let mut client = gateway.client().await;
     let mut refused = [gateway.client().await, gateway.client().await];
     let before = client.start(json!({"prompt": "crc; lines 100 300; say before"})).await;

@@ -1,7 +1,5 @@
 //! A Redis (or Valkey) of a test's own: on a unix socket in a directory of its own, with an append-only file. The
 //! test may kill it, pause it and start it again; it goes with its value.
-//!
-//! `CC_GATEWAY_TEST_REDIS` names another program than `redis-server`.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -12,10 +10,14 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+/// The settings of a server that keeps what it is told.
+pub const DURABLE: &[&str] = &["--appendonly", "yes"];
+
 /// A running server, or one that a test has killed.
 #[derive(Debug)]
 pub struct Server {
     directory: TempDir,
+    program: String,
     arguments: Vec<String>,
     process: Option<Child>,
 }
@@ -23,18 +25,28 @@ pub struct Server {
 impl Server {
     /// A server that is not there yet: [`Server::run`] starts it.
     pub fn absent(arguments: &[&str]) -> Self {
+        Self::absent_program("redis-server", arguments)
+    }
+
+    fn absent_program(program: &str, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        Self { directory, arguments: arguments.iter().map(|word| (*word).to_owned()).collect(), process: None }
+        let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+        Self { directory, program: program.to_owned(), arguments, process: None }
     }
 
     /// A server that answers.
     pub fn start() -> Self {
-        Self::start_with(&["--appendonly", "yes"])
+        Self::start_with(DURABLE)
     }
 
     /// A server that answers, with settings of its own.
     pub fn start_with(arguments: &[&str]) -> Self {
-        let mut server = Self::absent(arguments);
+        Self::start_program("redis-server", arguments)
+    }
+
+    /// Another program that is a server too.
+    pub fn start_program(program: &str, arguments: &[&str]) -> Self {
+        let mut server = Self::absent_program(program, arguments);
         server.run();
         server
     }
@@ -42,8 +54,8 @@ impl Server {
     /// Starts it, again if it was killed, and waits until it answers.
     pub fn run(&mut self) {
         assert!(self.process.is_none(), "it runs already");
-        let program = std::env::var("CC_GATEWAY_TEST_REDIS").unwrap_or_else(|_| "redis-server".to_owned());
-        let child = Command::new(&program)
+        let program = &self.program;
+        let child = Command::new(program)
             .args(["--port", "0", "--save", "", "--unixsocket"])
             .arg(self.socket())
             .arg("--dir")
@@ -57,7 +69,7 @@ impl Server {
         self.process = Some(child);
         while self.ask(&["PING"]).is_none_or(|answer| !answer.starts_with("+PONG")) {
             let child = self.process.as_mut().expect("it was started");
-            assert!(child.try_wait().expect("a child").is_none(), "{program} did not start");
+            assert!(child.try_wait().expect("a child").is_none(), "{} did not start", self.program);
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -3,20 +3,16 @@
 use std::path::Path;
 
 use super::report::Check;
-use crate::config::{Settings, paths};
+use crate::config::{Settings, paths, store_url};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 
 const NAME: &str = "store";
 
 /// Opens the store and writes to it, unless a gateway has it open. One that is not there yet is not made.
 pub(super) async fn store(settings: &Settings, served: bool) -> Check {
     let Some(file) = paths::store_file(settings) else {
-        return Check::fail(
-            NAME,
-            "the settings name no store that this version knows",
-            "set store_url to sqlite:<file>",
-        );
+        return shared(settings).await;
     };
     let shown = file.display();
     if !file.exists() {
@@ -39,6 +35,22 @@ pub(super) async fn store(settings: &Settings, served: bool) -> Check {
             "put a copy of it in its place, or move it away to begin anew",
         ),
         Err(error) => Check::fail(NAME, format!("{shown}: {error}"), "mend it, or set store_url to another file"),
+    }
+}
+
+/// A server, which several may use at once.
+async fn shared(settings: &Settings) -> Check {
+    let shown = store_url::shown(&settings.data.store_url);
+    let tried = async {
+        let store = store::open(settings).await?;
+        let written = store.check().await;
+        store.close().await;
+        written.map(|()| store.concerns())
+    };
+    match tried.await {
+        Ok(concerns) if concerns.is_empty() => Check::ok(NAME, format!("{shown} answers and takes a write")),
+        Ok(concerns) => Check::warn(NAME, concerns.join("; "), "change Redis's settings as it says"),
+        Err(error) => Check::fail(NAME, format!("{shown}: {error}"), "start it, or mend store_url"),
     }
 }
 

@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 use secrecy::ExposeSecret;
 
 use super::loader::Loaded;
-use super::paths::SQLITE_SCHEME;
 use super::problem::Problem;
 use super::settings::Seconds;
+use super::store_url;
 use super::table::ENV_PREFIX;
 
 /// Adds everything that is wrong with the settings to `problems`.
@@ -43,18 +43,14 @@ impl Check<'_> {
     }
 
     fn data(&mut self) {
-        let url = &self.loaded.settings.data.store_url;
-        match url.split_once(':') {
-            Some(("redis" | "rediss" | "valkey", _)) => {
-                self.wrong("store_url", "Redis is not in this version: expected sqlite:<file>");
-            }
-            Some((_, file)) if url.starts_with(SQLITE_SCHEME) => {
-                self.require(!file.is_empty(), "store_url", "expected a file after `sqlite:`");
-                self.require(!file.ends_with(":memory:"), "store_url", "a store in memory would forget: name a file");
-            }
-            // Not the value: a URL may hold a password.
-            _ => self.wrong("store_url", "expected sqlite:<file>, such as sqlite:/var/lib/cc-gateway/gateway.db"),
+        let data = &self.loaded.settings.data;
+        if let Some(complaint) = store_url::complaint(&data.store_url) {
+            self.wrong("store_url", complaint);
         }
+        let prefix = &data.redis_key_prefix;
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:/".contains(letter);
+        let fits = (1..=64).contains(&prefix.len()) && prefix.chars().all(is_plain);
+        self.require(fits, "redis_key_prefix", "expected 1 to 64 letters, digits and `-_.:/`");
     }
 
     fn listeners(&mut self) {

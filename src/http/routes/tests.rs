@@ -42,7 +42,7 @@ impl GatewayFacts for Facts {
             std::future::pending::<()>().await;
         }
         let ready = !self.unready.load(Ordering::SeqCst);
-        Readiness { ready, reasons: if ready { vec![] } else { vec!["store".to_owned()] } }
+        Readiness { ready, reasons: if ready { vec![] } else { vec!["store".to_owned()] }, warnings: vec![] }
     }
 
     async fn claude_login(&self) -> AuthStatus {

@@ -48,6 +48,18 @@ impl Link {
         Ok(Self { commands, bulk, closed: AtomicBool::new(false) })
     }
 
+    /// Waits until all connections are there.
+    pub(super) async fn connected(&self) -> Result<(), StoreError> {
+        for client in [&self.commands, &self.bulk] {
+            let client = self.unless_closed(client)?;
+            match tokio::time::timeout(COMMAND, client.wait_for_connect()).await {
+                Ok(connected) => connected.map_err(|error| fault::told("connect", &error))?,
+                Err(_) => return Err(StoreError::Away("it can't be reached".to_owned())),
+            }
+        }
+        Ok(())
+    }
+
     /// The connection for commands; [`StoreError::Away`] once closed.
     pub(super) fn commands(&self) -> Result<&Client, StoreError> {
         self.unless_closed(&self.commands)

@@ -57,7 +57,8 @@ impl Walk<'_> {
         if let Some(last) = members.last() {
             self.from = format!("({last}");
         }
-        let known: Vec<_> = members.into_iter().filter_map(|member| Some((keys::parse_member(&member)?, member))).collect();
+        let known: Vec<_> =
+            members.into_iter().filter_map(|member| Some((keys::parse_member(&member)?, member))).collect();
         let records = join_all(known.iter().map(|((_, id), _)| self.store.seen(*id))).await;
         let mut entries = Vec::with_capacity(known.len());
         for (((at_ms, _), member), record) in known.into_iter().zip(records) {
@@ -257,8 +258,7 @@ impl RedisStore {
         let names = vec![self.keys.alive(), kept, total, self.keys.put_away()];
         let put_away = put_away_at_ms.map(|at_ms| keys::member(at_ms, id)).unwrap_or_default();
         let member = keys::member(created_at_ms, id);
-        let arguments =
-            vec![Value::from(member), id.to_string().into(), bytes.to_string().into(), put_away.into()];
+        let arguments = vec![Value::from(member), id.to_string().into(), bytes.to_string().into(), put_away.into()];
         // It is logged where it fails.
         drop(self.link.run::<i64>("settle", &scripts::SETTLE, names, arguments).await);
     }

@@ -56,7 +56,6 @@ use fred::types::Expiration;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-pub use self::connect::{SCHEMES, complaint, is_url};
 use self::keys::Keys;
 use self::link::Link;
 use super::{

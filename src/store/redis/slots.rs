@@ -10,15 +10,8 @@ use crate::store::{SlotOutcome, StoreError};
 
 impl RedisStore {
     /// See [`crate::store::Store::take_slot`].
-    pub(super) async fn take(
-        &self,
-        id: Uuid,
-        node: &str,
-        cap: u32,
-        lease_ms: u64,
-    ) -> Result<SlotOutcome, StoreError> {
-        let arguments =
-            vec![id.to_string().into(), node.into(), cap.to_string().into(), lease_ms.to_string().into()];
+    pub(super) async fn take(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {
+        let arguments = vec![id.to_string().into(), node.into(), cap.to_string().into(), lease_ms.to_string().into()];
         let (is_taken, taken, next_expiry_ms): (bool, u64, u64) =
             self.link.run("take_slot", &scripts::TAKE_SLOT, self.keys.slots(), arguments).await?;
         Ok(if is_taken { SlotOutcome::Taken { taken } } else { SlotOutcome::Full { taken, next_expiry_ms } })

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use super::redis_server::Server;
 use super::settings::{TestSettings, list};
 use super::{Client, MessagesApi, agents, cli, eventually, http, proc, terminal};
 
@@ -67,6 +68,11 @@ impl Builder {
     pub(crate) fn setting(mut self, leaf: &str, value: impl Display) -> Self {
         self.settings.set(leaf, &value);
         self
+    }
+
+    /// Keeps everything in that Redis.
+    pub(crate) fn redis(self, server: &Server) -> Self {
+        self.setting("store_url", server.url())
     }
 
     /// Sets a variable that agents get.

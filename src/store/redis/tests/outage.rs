@@ -1,6 +1,6 @@
 //! What becomes of calls and of data while Redis is away, and after it.
 
-use super::{Server, ask, open, with_one_session};
+use super::{Server, ask, open, server, with_one_session};
 use crate::api::selector::TypeSet;
 use crate::store::contract::sample;
 use crate::store::redis::RedisStore;
@@ -15,7 +15,7 @@ async fn until_it_answers(store: &RedisStore) {
 
 #[tokio::test]
 async fn i1_redis_may_come_later_than_the_store() {
-    let mut server = Server::absent(&["--appendonly", "yes"]);
+    let mut server = Server::absent(server::DURABLE);
     let store = RedisStore::open(&server.url(), "ccgw").unwrap();
     assert!(matches!(store.prepare().await, Err(StoreError::Away(_))));
     assert!(matches!(store.session(sample::id(1)).await, Err(StoreError::Away(_))));
@@ -68,6 +68,7 @@ async fn i3_a_write_that_was_given_up_lands_before_what_follows_it() {
 async fn i5_a_server_that_takes_no_writes_is_away_and_loses_nothing() {
     let (store, id) = with_one_session().await;
     let batch = sample::batch(1, 1);
+    store.append(id, 1, batch.clone()).await.unwrap();
     let refusing = [
         (["CONFIG", "SET", "maxmemory", "1"], ["CONFIG", "SET", "maxmemory", "0"]),
         (["CONFIG", "SET", "min-replicas-to-write", "1"], ["CONFIG", "SET", "min-replicas-to-write", "0"]),

