@@ -93,6 +93,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_server_that_is_not_there_fails_and_its_password_is_not_told() {
+        let home = tempfile::tempdir().unwrap();
+        let mut settings = settings(&home.path().join("gateway.db"));
+        let socket = home.path().join("nobody.sock");
+        settings.data.store_url = format!("redis+unix://user:canary@here{}", socket.display());
+        let check = store(&settings, false).await;
+        assert_eq!(check.level, Level::Fail);
+        assert!(check.found.contains("nobody.sock") && !check.found.contains("canary"), "{check:?}");
+    }
+
+    #[tokio::test]
     async fn a_store_that_is_held_is_well_only_if_a_gateway_serves() {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("gateway.db");

@@ -1,6 +1,7 @@
 //! A gateway whose store is a Redis of its own, which comes late, dies, falls silent, refuses or forgets.
 
 use std::fs::File;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -43,6 +44,18 @@ async fn i1_a_gateway_waits_for_redis_and_is_ready_once_it_is_there() {
     let session = client.start(json!({"prompt": "crc; say hello"})).await;
     assert_whole(&client.until_ended(session).await);
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn i1_a_gateway_without_its_redis_ends_on_a_signal_whether_it_serves_or_still_waits() {
+    let mut server = Server::start();
+    let mut gateway = Gateway::builder().redis(&server).start().await;
+    server.kill();
+    assert_not_ready(&gateway).await;
+    gateway.stop().await;
+    let status = gateway.start_and_end(Duration::from_millis(500)).await;
+    assert_ne!(status.code(), Some(0), "it never served");
+    assert_eq!(std::fs::read_to_string(gateway.path("ready.json")).unwrap(), "");
 }
 
 #[tokio::test]

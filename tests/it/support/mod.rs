@@ -20,7 +20,7 @@ pub(crate) mod proxy;
 pub(crate) mod rate;
 pub(crate) mod raw_socket;
 #[path = "../../support/redis_server.rs"]
-#[expect(unreachable_pub, dead_code, reason = "unit tests of the library use it too")]
+#[expect(unreachable_pub, reason = "unit tests of the library use it too")]
 pub(crate) mod redis_server;
 pub(crate) mod settings;
 pub(crate) mod soak;
