@@ -5,6 +5,7 @@ mod outage;
 #[path = "../../../../tests/support/redis_server.rs"]
 #[expect(unreachable_pub, reason = "it is a part of the integration tests too")]
 mod server;
+mod several;
 mod steps;
 
 use std::sync::Arc;
