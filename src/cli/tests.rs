@@ -78,7 +78,7 @@ fn the_flags_of_serve_are_settings_and_win_over_set() {
 
 #[test]
 fn c3_wrong_flags_of_serve_are_told_together_with_every_other_problem() {
-    let line = ["cc-gateway", "serve", "--max-sessions", "many", "--log-format", "xml", "--store-url", "redis://x"];
+    let line = ["cc-gateway", "serve", "--max-sessions", "many", "--log-format", "xml", "--store-url", "redis://"];
     let Command::Serve(args) = Cli::try_parse_from(line).unwrap().command else { panic!("serve is serve") };
     let env: Environment = [("HOME", "/nonexistent"), ("CC_GATEWAY_JWT_SECRET", "changeme")].into_iter().collect();
     let problems = crate::config::load(&args.sources(&env)).unwrap_err();
