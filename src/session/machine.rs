@@ -307,6 +307,15 @@ impl Machine {
 
     fn tree_gone(&mut self, effects: &mut Vec<Effect>) {
         self.process = Process::None;
+        if std::mem::take(&mut self.nature.second_start) && !self.was_ready && self.stop.is_none() {
+            self.exit = None;
+            self.verdict = None;
+            self.leaving = None;
+            self.rung = None;
+            effects.push(Effect::GoOn);
+            self.begin(effects);
+            return;
+        }
         // At rest, an agent may go whenever it likes, but for one that was killed.
         let rested = self.state == SessionState::Idle && self.nature.put_away;
         let by_itself = rested && self.exit.is_some_and(|exit| exit.signal.is_none() && !exit.cut);

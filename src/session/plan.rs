@@ -54,6 +54,9 @@ pub struct Plan {
     pub idle_timeout: Option<Duration>,
     /// How long it waits for a slot.
     pub queue_timeout: Duration,
+    /// Nobody knows whether there is a conversation: where none can be begun, the next process goes on with the one
+    /// that there is.
+    pub may_have_begun: bool,
     /// Can its conversation be continued later?
     pub resumable: bool,
     /// What its conversation had cost before, in US dollars: Claude counts on from there.
@@ -74,6 +77,7 @@ impl Plan {
             put_away: self.kind == SessionKind::Claude && !self.raw && self.on_disconnect() == OnDisconnect::Keep,
             messages: u32::from(self.message.is_some()),
             wall_per_turn: self.timeout_per_turn,
+            second_start: self.may_have_begun,
             origin: self.origin,
         }
     }

@@ -102,6 +102,7 @@ impl Policy {
             timeout_per_turn: params.interactive && params.timeout_seconds.is_none(),
             idle_timeout,
             queue_timeout,
+            may_have_begun: false,
             resumable: true,
             cost_before: resumed.and_then(|row| row.total_cost_usd).unwrap_or_default(),
             params,
@@ -133,6 +134,8 @@ impl Policy {
         let has_begun = origin == Origin::Woken
             || row.total_cost_usd.is_some()
             || !matches!(row.state, SessionState::Queued | SessionState::Starting | SessionState::Idle);
+        // The record is written behind what happens: an agent that was just starting may have begun it.
+        let may_have_begun = !has_begun && origin == Origin::Recovered && row.state != SessionState::Queued;
         let conversation = match params.resume {
             _ if has_begun => Conversation::Continue { session_id: row.id },
             Some(from) => Conversation::Fork { from, session_id: row.id },
@@ -163,6 +166,7 @@ impl Policy {
                 self.sessions.idle_timeout_seconds.duration(),
             )?,
             queue_timeout: self.queue_timeout(params.queue_timeout_seconds)?,
+            may_have_begun,
             resumable: true,
             cost_before,
             params,
@@ -230,6 +234,7 @@ impl Policy {
             timeout_per_turn: false,
             idle_timeout: limit("timeout", None, self.sessions.idle_timeout_seconds.duration())?,
             queue_timeout: self.sessions.queue_timeout_seconds.duration(),
+            may_have_begun: false,
             resumable: false,
             cost_before: 0.0,
             params: StartParams::default(),

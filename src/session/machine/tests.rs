@@ -11,6 +11,7 @@ const CLAUDE: Nature = Nature {
     put_away: true,
     messages: 1,
     wall_per_turn: false,
+    second_start: false,
     origin: Origin::New,
 };
 

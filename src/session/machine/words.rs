@@ -17,6 +17,8 @@ pub struct Nature {
     pub messages: u32,
     /// The wall-clock limit counts for each turn and not for the whole session.
     pub wall_per_turn: bool,
+    /// If its first process ends before it is ready, another one is tried, which goes on with a conversation.
+    pub second_start: bool,
     /// How it comes to be here.
     pub origin: Origin,
 }
@@ -153,6 +155,8 @@ pub enum Push {
 pub enum Effect {
     /// Start the process.
     Spawn,
+    /// From now on processes go on with the conversation that there is.
+    GoOn,
     /// Write to its stdin.
     Say(Word),
     /// Write the message that waits longest.

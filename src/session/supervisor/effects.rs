@@ -21,6 +21,7 @@ impl Supervisor {
         for effect in effects {
             match effect {
                 Effect::Spawn => self.spawn(life),
+                Effect::GoOn => self.plan.go_on_with_conversation(),
                 Effect::Say(word) => {
                     life.say(line_for(word));
                 }

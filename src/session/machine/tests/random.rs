@@ -75,9 +75,11 @@ fn any_input() -> impl Strategy<Value = Input> {
 fn any_nature() -> impl Strategy<Value = Nature> {
     let kind = prop_oneof![4 => Just(SessionKind::Claude), 1 => Just(SessionKind::Command)];
     let origin = prop_oneof![Just(Origin::New), Just(Origin::Woken), Just(Origin::Recovered)];
-    (kind, any::<bool>(), any::<bool>(), 0..2_u32, any::<bool>(), origin).prop_map(
-        |(kind, interactive, put_away, messages, wall_per_turn, origin)| match kind {
-            SessionKind::Claude => Nature { kind, interactive, put_away, messages, wall_per_turn, origin },
+    (kind, any::<bool>(), any::<bool>(), 0..2_u32, any::<[bool; 2]>(), origin).prop_map(
+        |(kind, interactive, put_away, messages, [wall_per_turn, second_start], origin)| match kind {
+            SessionKind::Claude => {
+                Nature { kind, interactive, put_away, messages, wall_per_turn, second_start, origin }
+            }
             SessionKind::Command => Nature { kind, messages: 0, interactive: false, put_away: false, ..CLAUDE },
         },
     )

@@ -189,6 +189,19 @@ fn a_session_brought_back_after_its_node_died_rests_until_it_is_sent_something()
 }
 
 #[test]
+fn a_session_that_may_have_a_conversation_goes_on_with_it_if_none_can_be_begun() {
+    let nature = Nature { origin: Origin::Recovered, messages: 0, second_start: true, ..CLAUDE };
+    let (mut machine, effects) = history(nature, [Input::Spawned, exited(1), Input::TreeGone]);
+    assert_eq!(effects.last_chunk::<2>(), Some(&[Effect::GoOn, Effect::Spawn]));
+    machine.apply(Input::Spawned);
+    machine.apply(Input::Initialized);
+    assert_eq!(machine.state(), SessionState::Idle);
+    let (_, effects) =
+        history(nature, [Input::Spawned, exited(1), Input::TreeGone, Input::Spawned, exited(1), Input::TreeGone]);
+    assert_eq!(end(&effects).reason, EndReason::Lost);
+}
+
+#[test]
 fn a_kill_leaves_no_time_for_anything() {
     let (mut machine, _) = history(CLAUDE, [Input::Spawned, Input::Initialized, Input::Stop(EndReason::Drained)]);
     assert!(machine.apply(Input::Kill(EndReason::Drained)).contains(&Effect::Signal(Push::Kill)));
