@@ -307,7 +307,7 @@ impl Machine {
 
     fn tree_gone(&mut self, effects: &mut Vec<Effect>) {
         self.process = Process::None;
-        if std::mem::take(&mut self.nature.second_start) && !self.was_ready && self.stop.is_none() {
+        if std::mem::take(&mut self.nature.second_start) && !self.was_ready && self.state == SessionState::Starting {
             self.exit = None;
             self.verdict = None;
             self.leaving = None;
