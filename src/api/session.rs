@@ -207,6 +207,9 @@ pub struct SendResult {
     pub queue_position: Option<u64>,
 }
 
+/// The ids of the gateway's own control requests begin with this, so that they can't meet a client's.
+pub const OWN_REQUEST_PREFIX: &str = "ccgw-";
+
 /// Parameters of `session.input`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

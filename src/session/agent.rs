@@ -15,7 +15,7 @@ use super::machine::{Verdict, Word};
 use super::writer::LogWriter;
 use crate::api::event::{EndReason, EventType, Output, OutputStream};
 use crate::api::selector::EventKind;
-use crate::api::session::PermissionMode;
+use crate::api::session::{OWN_REQUEST_PREFIX, PermissionMode};
 use crate::claude::control::{self, Initialized};
 use crate::claude::input::permission_mode;
 use crate::claude::line::RateLimit;
@@ -25,8 +25,6 @@ use crate::telemetry::tasks;
 
 /// Lines that may wait for the agent to read them.
 const STDIN_QUEUE: usize = 64;
-/// Request ids of the gateway's own control requests begin with this, so that they can't meet a client's.
-pub(super) const OWN_PREFIX: &str = "ccgw-";
 
 /// What the agent has said so far, as far as the end depends on it.
 #[derive(Debug, Default)]
@@ -189,7 +187,7 @@ pub(super) fn own_id(word: Word) -> String {
         Word::Interrupt => "interrupt",
         Word::EndSession => "end",
     };
-    format!("{OWN_PREFIX}{name}")
+    format!("{OWN_REQUEST_PREFIX}{name}")
 }
 
 /// The line for the agent's stdin.

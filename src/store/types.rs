@@ -88,6 +88,28 @@ pub struct SessionRow {
     pub total_cost_usd: Option<f64>,
 }
 
+impl SessionRow {
+    /// Were the two started by the same call? What changes in a session's life is left out.
+    #[must_use]
+    pub fn same_start(&self, new: &Self) -> bool {
+        let as_it_began = Self {
+            state: new.state,
+            node: new.node.clone(),
+            epoch: new.epoch,
+            last_seq: new.last_seq,
+            ended_at_ms: new.ended_at_ms,
+            ended: new.ended.clone(),
+            put_away_at_ms: new.put_away_at_ms,
+            messages: new.messages.clone(),
+            total_cost_usd: new.total_cost_usd,
+            model: new.model.clone(),
+            params: new.params.clone(),
+            ..self.clone()
+        };
+        as_it_began == *new
+    }
+}
+
 /// A session to create.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewSession {
@@ -189,6 +211,9 @@ pub struct PutAwayQuery {
     /// At most so many.
     pub limit: u32,
 }
+
+/// Millionths of a US dollar in one: what is spent is counted in them.
+pub const MICRO_USD: f64 = 1_000_000.0;
 
 /// An entry of the spend ledger: what one event of a session told that was spent.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,15 +7,12 @@ use uuid::Uuid;
 use super::session::ask;
 use crate::api::error::ErrorKind;
 use crate::api::method::{SessionConfigure, SessionInput, SessionRespond, SessionSend};
-use crate::api::session::{Behavior, InputResult, RespondParams, SendResult, StateResult};
+use crate::api::session::{Behavior, InputResult, OWN_REQUEST_PREFIX, RespondParams, SendResult, StateResult};
 use crate::api::{Principal, RpcError};
 use crate::claude::{ClientInput, InputError, parse_input};
 use crate::rpc::register::{Registrar, Request};
 use crate::session::Command;
 use crate::session::policy::{Policy, check_prompt};
-
-/// The gateway's own control requests begin with this.
-const OWN_PREFIX: &str = "ccgw-";
 
 pub(in crate::rpc) fn register(registrar: &mut Registrar) -> Result<(), RegisterMethodError> {
     registrar.on::<SessionSend, _, _, _>(send)?;
@@ -106,7 +103,7 @@ fn judge(policy: &Policy, caller: &Principal, input: &ClientInput) -> Result<(),
         | ClientInput::ControlRequest { request_id, .. } => request_id,
         ClientInput::Message { .. } | ClientInput::ControlResponse { .. } => return Ok(()),
     };
-    if asked_id.starts_with(OWN_PREFIX) {
+    if asked_id.starts_with(OWN_REQUEST_PREFIX) {
         return Err(invalid("a `request_id` must not begin with `ccgw-`: those are the gateway's own"));
     }
     Ok(())

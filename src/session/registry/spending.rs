@@ -2,10 +2,8 @@
 
 use super::Sessions;
 use crate::session::error::SessionError;
+use crate::store::types::MICRO_USD;
 use crate::telemetry::time::now_ms;
-
-/// Micro-dollars in a dollar.
-const MICRO: f64 = 1_000_000.0;
 
 impl Sessions {
     /// May that principal spend more?
@@ -21,7 +19,7 @@ impl Sessions {
         let since = now_ms().saturating_sub(u64::try_from(window.as_millis()).unwrap_or(u64::MAX));
         let spent = self.store.spent_since(owner, since).await?;
         #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-        let spent_usd = spent as f64 / MICRO;
+        let spent_usd = spent as f64 / MICRO_USD;
         if spent_usd < limit_usd {
             return Ok(());
         }

@@ -5,9 +5,8 @@ use tokio::time::Instant;
 use super::Supervisor;
 use super::life::{Applied, Change, Life, Reply};
 use crate::api::event::{EndReason, SessionState};
-use crate::api::session::PermissionMode;
+use crate::api::session::{OWN_REQUEST_PREFIX, PermissionMode};
 use crate::claude::{ClientInput, control};
-use crate::session::agent::OWN_PREFIX;
 use crate::session::error::SessionError;
 use crate::session::handle::Command;
 use crate::session::machine::{Input, Timer};
@@ -25,7 +24,7 @@ impl Supervisor {
             Command::Send { message, steer } => match self.send(life, message, steer).await {
                 Ok(state) => {
                     // Not before the record names the message: a gateway that dies then tells that its turn is lost.
-                    let open = SessionPatch { messages: Some(life.messages.open()), ..SessionPatch::default() };
+                    let open = life.open_messages();
                     self.record.change_then(open, move || drop(reply.send(Ok(state))));
                     return;
                 }
@@ -82,12 +81,12 @@ impl Supervisor {
         Ok(life.machine.state())
     }
 
+    /// Takes a message in. The caller has the record name it.
     async fn send(&mut self, life: &mut Life, message: Message, steer: bool) -> Result<SessionState, SessionError> {
         let state = life.machine.state();
         if steer && life.machine.steerable() {
             if life.messages.give_at_once(message.id) {
                 life.say(control::user_message(&message.prompt, message.id));
-                self.record.change(SessionPatch { messages: Some(life.messages.open()), ..SessionPatch::default() });
             }
             return Ok(state);
         }
@@ -101,7 +100,6 @@ impl Supervisor {
         }
         match life.messages.take(message) {
             Taken::New => {
-                self.record.change(SessionPatch { messages: Some(life.messages.open()), ..SessionPatch::default() });
                 self.apply(life, Input::Message).await;
                 Ok(life.machine.state())
             }
@@ -119,7 +117,11 @@ impl Supervisor {
         }
         if let ClientInput::Message { prompt, uuid } = input {
             let message = Message { id: uuid.unwrap_or_else(uuid::Uuid::new_v4), prompt };
-            return self.send(life, message, false).await;
+            let answer = self.send(life, message, false).await;
+            if answer.is_ok() {
+                self.record.change(life.open_messages());
+            }
+            return answer;
         }
         if !life.machine.listens() {
             return wrong("its agent does not listen now");
@@ -172,7 +174,7 @@ impl Supervisor {
         let mut reply = Some(reply);
         for (at, apply) in changes.into_iter().enumerate() {
             life.changes_asked += 1;
-            let id = format!("{OWN_PREFIX}change-{}", life.changes_asked);
+            let id = format!("{OWN_REQUEST_PREFIX}change-{}", life.changes_asked);
             life.say(match &apply {
                 Applied::Model(model) => control::set_model(&id, model.as_deref()),
                 Applied::Mode(mode) => control::set_permission_mode(&id, *mode),

@@ -89,7 +89,7 @@ impl Supervisor {
             let changed = StateChanged { state, cause: None, message_id: Some(message.id) };
             self.log.push(EventType::State, &changed);
         }
-        self.record.change(SessionPatch { messages: Some(life.messages.open()), ..SessionPatch::default() });
+        self.record.change(life.open_messages());
     }
 
     fn lose_messages(&mut self, life: &mut Life) {

@@ -17,7 +17,7 @@ use crate::session::handle::Request;
 use crate::session::machine::{Machine, Outcome, Timer};
 use crate::session::message::Messages;
 use crate::session::questions::Questions;
-use crate::store::StoreError;
+use crate::store::{SessionPatch, StoreError};
 
 /// The one job under way: a start, a freeze, a sweep.
 pub(super) type Job = Pin<Box<dyn Future<Output = JobDone> + Send>>;
@@ -138,6 +138,11 @@ impl Life {
             place_told: None,
             over: None,
         }
+    }
+
+    /// The record's change that names the messages without an answer.
+    pub(super) fn open_messages(&self) -> SessionPatch {
+        SessionPatch { messages: Some(self.messages.open()), ..SessionPatch::default() }
     }
 
     /// Queues a job behind the one under way.

@@ -9,11 +9,9 @@ use crate::claude::{ClaudeLine, control};
 use crate::process::Line;
 use crate::session::agent::{Heard, Then, record};
 use crate::session::machine::{Input, Verdict};
+use crate::store::types::MICRO_USD;
 use crate::store::{SessionPatch, Spend};
 use crate::telemetry::time::now_ms;
-
-/// Micro-dollars in a dollar.
-const MICRO: f64 = 1_000_000.0;
 
 impl Supervisor {
     /// Takes one line in.
@@ -49,7 +47,7 @@ impl Supervisor {
                 let more = life.messages.answered(&answers, began_by_itself);
                 self.close_questions(life).await;
                 self.apply(life, Input::Result { verdict, more }).await;
-                self.record.change(SessionPatch { messages: Some(life.messages.open()), ..SessionPatch::default() });
+                self.record.change(life.open_messages());
             }
             Then::Background(tasks) => self.apply(life, Input::Background(tasks)).await,
             // Another process must not fall back into the mode that the session was started with.
@@ -89,7 +87,7 @@ impl Supervisor {
             clippy::cast_sign_loss,
             reason = "finite, not below zero, and saturating"
         )]
-        let micro_usd = (spent * MICRO).round() as u64;
+        let micro_usd = (spent * MICRO_USD).round() as u64;
         if micro_usd > 0 {
             self.record.spend(Spend {
                 owner: self.owner.clone(),

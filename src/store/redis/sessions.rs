@@ -64,7 +64,7 @@ impl RedisStore {
             _ => String::new(),
         };
         match self.record(row.id).await? {
-            Some(stored) if !same_start(&stored.row, row) => return Err(StoreError::Exists),
+            Some(stored) if !stored.row.same_start(row) => return Err(StoreError::Exists),
             Some(stored) if !stored.waits => return Ok(Created::New),
             Some(_) => {}
             None => {
@@ -81,7 +81,7 @@ impl RedisStore {
         // Once more if somebody else has written it between the look and the attempt.
         for _ in 0..2 {
             if let Some(stored) = self.record(row.id).await? {
-                return if same_start(&stored.row, row) { Ok(Created::New) } else { Err(StoreError::Exists) };
+                return if stored.row.same_start(row) { Ok(Created::New) } else { Err(StoreError::Exists) };
             }
             self.index(row).await?;
             if self.begin(row, "", false).await? {
@@ -223,23 +223,4 @@ fn parse_holder(value: String) -> Result<Holder, StoreError> {
     let parsed = value.split_once(':').and_then(|(id, fingerprint)| Some((id.parse().ok()?, fingerprint.to_owned())));
     let (id, fingerprint) = parsed.ok_or_else(|| fault::damaged("an idempotency key has not the expected form"))?;
     Ok(Holder { id, fingerprint, value })
-}
-
-/// Were the two started by the same call? What changes in a session's life is left out.
-fn same_start(stored: &SessionRow, new: &SessionRow) -> bool {
-    let as_it_began = SessionRow {
-        state: new.state,
-        node: new.node.clone(),
-        epoch: new.epoch,
-        last_seq: new.last_seq,
-        ended_at_ms: new.ended_at_ms,
-        ended: new.ended.clone(),
-        put_away_at_ms: new.put_away_at_ms,
-        messages: new.messages.clone(),
-        total_cost_usd: new.total_cost_usd,
-        model: new.model.clone(),
-        params: new.params.clone(),
-        ..stored.clone()
-    };
-    as_it_began == *new
 }

@@ -26,7 +26,7 @@ pub(super) fn create(connection: &Connection, session: &NewSession) -> Result<Cr
         }
     }
     if let Some(stored) = find(connection, row.id)? {
-        return if same_start(&stored, row) { Ok(Created::New) } else { Err(StoreError::Exists.into()) };
+        return if stored.same_start(row) { Ok(Created::New) } else { Err(StoreError::Exists.into()) };
     }
     insert(connection, session)?;
     Ok(Created::New)
@@ -47,25 +47,6 @@ fn key_user(connection: &Connection, owner: &str, key: &str) -> Result<Option<(U
         connection.prepare_cached("SELECT id, fingerprint FROM idempotency_keys WHERE owner = ?1 AND key = ?2")?;
     let mut found = statement.query(params![owner, key])?;
     found.next()?.map(|row| Ok((rows::uuid(row, 0)?, row.get(1)?))).transpose()
-}
-
-/// Were the two started by the same call? What changes in a session's life is left out.
-fn same_start(stored: &SessionRow, new: &SessionRow) -> bool {
-    let as_it_began = SessionRow {
-        state: new.state,
-        node: new.node.clone(),
-        epoch: new.epoch,
-        last_seq: new.last_seq,
-        ended_at_ms: new.ended_at_ms,
-        ended: new.ended.clone(),
-        put_away_at_ms: new.put_away_at_ms,
-        messages: new.messages.clone(),
-        total_cost_usd: new.total_cost_usd,
-        model: new.model.clone(),
-        params: new.params.clone(),
-        ..stored.clone()
-    };
-    as_it_began == *new
 }
 
 fn insert(connection: &Connection, session: &NewSession) -> Result<(), Fault> {
