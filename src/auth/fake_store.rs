@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::api::Role;
 use crate::api::selector::TypeSet;
 use crate::store::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery, SessionPatch,
     SessionRow, SlotOutcome, Spend, Store, StoreError,
 };
 
@@ -117,6 +117,12 @@ impl Store for FakeStore {
         Err(StoreError::Missing)
     }
     async fn slots_taken(&self) -> Result<u64, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn keep_node(&self, _node: &str, _about: &str, _lease_ms: u64) -> Result<NodesSeen, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn forget_node(&self, _node: &str) -> Result<(), StoreError> {
         Err(StoreError::Missing)
     }
     async fn add_spend(&self, _spend: Spend) -> Result<(), StoreError> {

@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
-    SessionRow, SharedStore, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery,
+    SessionPatch, SessionRow, SharedBus, SharedStore, SlotOutcome, Spend, Store, StoreError,
 };
 
 use crate::api::selector::TypeSet;
@@ -154,6 +154,10 @@ impl Store for Faulty {
         self.inner.concerns()
     }
 
+    fn bus(&self) -> Option<SharedBus> {
+        self.inner.bus()
+    }
+
     async fn check(&self) -> Result<(), StoreError> {
         self.writes(self.inner.check()).await
     }
@@ -249,6 +253,14 @@ impl Store for Faulty {
 
     async fn slots_taken(&self) -> Result<u64, StoreError> {
         self.reads(self.inner.slots_taken()).await
+    }
+
+    async fn keep_node(&self, node: &str, about: &str, lease_ms: u64) -> Result<NodesSeen, StoreError> {
+        self.writes(self.inner.keep_node(node, about, lease_ms)).await
+    }
+
+    async fn forget_node(&self, node: &str) -> Result<(), StoreError> {
+        self.writes(self.inner.forget_node(node)).await
     }
 
     async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
-    SessionRow, SharedStore, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery,
+    SessionPatch, SessionRow, SharedBus, SharedStore, SlotOutcome, Spend, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::metrics;
@@ -76,6 +76,8 @@ meters!(
     release_slot,
     release_node_slots,
     slots_taken,
+    keep_node,
+    forget_node,
     add_spend,
     spent_since,
     forget_spend,
@@ -115,6 +117,10 @@ impl Store for Metered {
 
     fn concerns(&self) -> Vec<&'static str> {
         self.inner.concerns()
+    }
+
+    fn bus(&self) -> Option<SharedBus> {
+        self.inner.bus()
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -209,6 +215,14 @@ impl Store for Metered {
 
     async fn slots_taken(&self) -> Result<u64, StoreError> {
         self.meters.slots_taken.measure(self.inner.slots_taken()).await
+    }
+
+    async fn keep_node(&self, node: &str, about: &str, lease_ms: u64) -> Result<NodesSeen, StoreError> {
+        self.meters.keep_node.measure(self.inner.keep_node(node, about, lease_ms)).await
+    }
+
+    async fn forget_node(&self, node: &str) -> Result<(), StoreError> {
+        self.meters.forget_node.measure(self.inner.forget_node(node)).await
     }
 
     async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {

@@ -9,6 +9,7 @@
 //!   from the current owner (`epoch`, the fencing number).
 //! - A session ends once: [`Store::end_session`] appends the terminal event and marks the record in one step.
 
+mod bus;
 mod error;
 pub mod metered;
 mod open;
@@ -26,11 +27,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+pub use bus::{Asker, Bus, CallError, Incoming, SharedBus, Topic, Watch};
 pub use error::StoreError;
 pub use open::{open, open_when_there};
 pub use types::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
-    SessionRow, SlotOutcome, Spend,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodeSeen, NodesSeen, Page,
+    PutAwayQuery, SessionPatch, SessionRow, SlotOutcome, Spend,
 };
 
 use crate::api::selector::TypeSet;
@@ -51,6 +53,11 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// found when the store was opened.
     fn concerns(&self) -> Vec<&'static str> {
         Vec::new()
+    }
+
+    /// How the nodes that share this store reach each other; `None` where there can be only one.
+    fn bus(&self) -> Option<SharedBus> {
+        None
     }
 
     /// Answers when the store can take a write; the reason when it can't.
@@ -158,6 +165,15 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// How many slots are taken.
     async fn slots_taken(&self) -> Result<u64, StoreError>;
+
+    // --- nodes ------------------------------------------------------------------------------------
+
+    /// Says that `node` lives, for `lease_ms` from now by the store's clock, and with `about` (JSON, for other
+    /// nodes) what it is; tells what the store knows of all nodes.
+    async fn keep_node(&self, node: &str, about: &str, lease_ms: u64) -> Result<NodesSeen, StoreError>;
+
+    /// Forgets a node that has shut down, or whose sessions have all been accounted for.
+    async fn forget_node(&self, node: &str) -> Result<(), StoreError>;
 
     // --- spend ------------------------------------------------------------------------------------
 

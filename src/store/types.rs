@@ -263,3 +263,24 @@ pub struct Account {
     /// When it was made.
     pub created_at_ms: u64,
 }
+
+/// What the store knows of the nodes that share it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodesSeen {
+    /// Did it know the node that asks? Not at its first call, and not when somebody has had it forgotten since: then
+    /// its sessions may be another node's.
+    pub known: bool,
+    /// All of them, by name; the one that asks, too.
+    pub nodes: Vec<NodeSeen>,
+}
+
+/// One node, as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeSeen {
+    /// Its name.
+    pub node: String,
+    /// What it said of itself.
+    pub about: String,
+    /// How long its lease still lasts, in milliseconds; 0: it has run out.
+    pub lease_left_ms: u64,
+}

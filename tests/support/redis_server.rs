@@ -10,8 +10,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// The settings of a server that keeps what it is told.
-pub const DURABLE: &[&str] = &["--appendonly", "yes"];
+/// The settings of a server that keeps what it is told. With `everysec` an answer may come before the write, for up to
+/// two seconds while the disk is slow, and a kill then loses what was acknowledged.
+pub const DURABLE: &[&str] = &["--appendonly", "yes", "--appendfsync", "always"];
 
 /// A running server, or one that a test has killed.
 #[derive(Debug)]

@@ -10,6 +10,7 @@ mod history;
 mod listing;
 mod logs;
 mod model;
+mod nodes;
 mod put_away;
 mod removal;
 mod retention;
@@ -98,6 +99,9 @@ macro_rules! store_contract {
                 a_lease_that_ran_out_frees_its_slot,
                 a_renewed_lease_lives_on_and_only_its_nodes,
                 a_nodes_slots_are_given_back_together;
+            nodes:
+                nodes_are_told_by_name_with_what_they_said_last,
+                a_node_whose_lease_has_run_out_is_told_until_it_is_forgotten;
             accounts:
                 an_account_is_found_by_name_and_subject,
                 taken_names_and_subjects_are_refused,

@@ -22,6 +22,26 @@ impl Keys {
         format!("{}:{{{id}}}:session", self.prefix)
     }
 
+    /// The channel on which is told that a session's log has grown.
+    pub(super) fn grown(&self, id: Uuid) -> String {
+        format!("{}:{{{id}}}:grown", self.prefix)
+    }
+
+    /// The channel on which is told that a slot has come free or was granted.
+    pub(super) fn slots_moved(&self) -> String {
+        format!("{}:{{slots}}:moved", self.prefix)
+    }
+
+    /// The nodes' leases, and what they say of themselves.
+    pub(super) fn nodes(&self) -> Vec<String> {
+        vec![format!("{}:{{nodes}}:leases", self.prefix), format!("{}:{{nodes}}:abouts", self.prefix)]
+    }
+
+    /// The channel on which a node is called, and answered. Hashed: a name might hold anything.
+    pub(super) fn calls(&self, node: &str) -> String {
+        format!("{}:{{{}}}:calls", self.prefix, digest("node", node))
+    }
+
     /// A session's event log.
     pub(super) fn log(&self, id: Uuid) -> String {
         format!("{}:{{{id}}}:log", self.prefix)

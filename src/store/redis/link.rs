@@ -24,6 +24,8 @@ pub(super) const COMMAND: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(5);
 /// Between two tries to connect: from the first to the longest, in milliseconds.
 const RETRY_MS: (u32, u32) = (50, 1_000);
+/// Messages of other nodes that may wait to be looked at.
+const HEARD: usize = 4_096;
 /// Commands that wait for an answer: one more is refused.
 const WAITING: usize = 10_000;
 
@@ -32,6 +34,8 @@ pub(super) struct Link {
     commands: Client,
     /// For what may be large to read, so that nothing else waits behind it.
     bulk: Client,
+    /// For what is told to this node: a connection that listens takes no other commands.
+    listens: Client,
     /// Set once and for good.
     closed: AtomicBool,
 }
@@ -40,17 +44,17 @@ impl Link {
     /// Begins to connect, and goes on trying until [`Link::close`]: Redis need not be there.
     pub(super) fn open(config: Config) -> Result<Self, StoreError> {
         let commands = client(config)?;
-        let bulk = commands.clone_new();
-        for client in [&commands, &bulk] {
+        let (bulk, listens) = (commands.clone_new(), commands.clone_new());
+        for client in [&commands, &bulk, &listens] {
             // The client's own task; it ends with `quit`.
             drop(client.connect());
         }
-        Ok(Self { commands, bulk, closed: AtomicBool::new(false) })
+        Ok(Self { commands, bulk, listens, closed: AtomicBool::new(false) })
     }
 
     /// Waits until all connections are there.
     pub(super) async fn connected(&self) -> Result<(), StoreError> {
-        for client in [&self.commands, &self.bulk] {
+        for client in [&self.commands, &self.bulk, &self.listens] {
             let client = self.unless_closed(client)?;
             match tokio::time::timeout(COMMAND, client.wait_for_connect()).await {
                 Ok(connected) => connected.map_err(|error| fault::told("connect", &error))?,
@@ -63,6 +67,11 @@ impl Link {
     /// The connection for commands; [`StoreError::Away`] once closed.
     pub(super) fn commands(&self) -> Result<&Client, StoreError> {
         self.unless_closed(&self.commands)
+    }
+
+    /// The connection that listens.
+    pub(super) fn listens(&self) -> Client {
+        self.listens.clone()
     }
 
     fn unless_closed<'a>(&self, client: &'a Client) -> Result<&'a Client, StoreError> {
@@ -99,7 +108,7 @@ impl Link {
         if self.closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        for client in [&self.commands, &self.bulk] {
+        for client in [&self.commands, &self.bulk, &self.listens] {
             // It may be away, and then there is nobody to say goodbye to.
             drop(tokio::time::timeout(COMMAND, client.quit()).await);
         }
@@ -125,7 +134,10 @@ async fn run_on<T: FromValue>(
 
 fn client(config: Config) -> Result<Client, StoreError> {
     let built = Builder::from_config(config)
-        .with_performance_config(|performance| performance.default_command_timeout = COMMAND)
+        .with_performance_config(|performance| {
+            performance.default_command_timeout = COMMAND;
+            performance.broadcast_channel_capacity = HEARD;
+        })
         .with_connection_config(|connection| {
             connection.connection_timeout = COMMAND;
             connection.internal_command_timeout = COMMAND;

@@ -66,7 +66,7 @@ impl RedisStore {
             flag(end.is_some()).into(),
         ];
         arguments.extend(end.unwrap_or_default());
-        let names = vec![self.keys.record(id), self.keys.log(id)];
+        let names = vec![self.keys.record(id), self.keys.log(id), self.keys.grown(id)];
         let answer: Vec<String> = self.link.run(doing, &scripts::APPEND, names, arguments).await?;
         match answer.iter().map(String::as_str).collect::<Vec<_>>()[..] {
             ["ok", _, bytes, put_away, created_at_ms] => Ok(Appended {

@@ -18,6 +18,8 @@
 //! | `{sessions}:kept`, `:kept_total` | hash, string | the bytes that each ended session keeps, and their sum | its fields with the session; never |
 //! | `{sessions}:form`, `:probe` | string | the version of all this; when somebody last asked whether a write works | never; by itself |
 //! | `{slots}:leases`, `:nodes` | sorted set, hash | when each slot's lease ends, by Redis's clock; whose it is | given back, or its lease has run out when somebody asks for one |
+//! | `{nodes}:leases`, `:abouts` | sorted set, hash | until when each node counts as alive, by Redis's clock; what it says of itself | with the node: when it shuts down, or once its sessions are accounted for |
+//! | `{<id>}:grown`, `{slots}:moved`, `{<digest>}:calls` | channel | tells that a log has grown; that a slot was given back or granted; what a node (its name hashed) is asked and answered | |
 //! | `{spend}:seen`, `:moments`, `:of:<owner>` | hash, sorted sets | which entries are there; all of them; an owner's | `forget_spend` |
 //! | `{accounts}:by_subject`, `:names` | hash | accounts as JSON; the subject of each name | never |
 //!
@@ -35,12 +37,14 @@
 //! Only this module names the Redis client.
 
 mod accounts;
+mod bus;
 mod connect;
 mod fault;
 mod keys;
 mod link;
 mod listing;
 mod log;
+mod nodes;
 mod record;
 mod retention;
 mod scripts;
@@ -50,24 +54,28 @@ mod spend;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use fred::interfaces::KeysInterface;
 use fred::types::Expiration;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
+use self::bus::RedisBus;
 use self::keys::Keys;
 use self::link::Link;
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
-    SessionRow, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery,
+    SessionPatch, SessionRow, SharedBus, SlotOutcome, Spend, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::time::now_ms;
 
 /// The shared store.
 pub struct RedisStore {
-    link: Link,
+    link: Arc<Link>,
+    bus: Arc<RedisBus>,
     keys: Keys,
     /// What puts data at risk, as it was when the server was last looked at. Held only to copy or to set it.
     concerns: Mutex<Vec<&'static str>>,
@@ -89,10 +97,12 @@ impl RedisStore {
     /// # Errors
     /// [`StoreError::Away`] if the URL can't be read.
     pub fn open(url: &str, prefix: &str) -> Result<Self, StoreError> {
-        let link = Link::open(connect::config(url)?)?;
+        let link = Arc::new(Link::open(connect::config(url)?)?);
+        let keys = Keys::new(prefix);
         Ok(Self {
+            bus: RedisBus::start(Arc::clone(&link), keys.clone()),
             link,
-            keys: Keys::new(prefix),
+            keys,
             concerns: Mutex::new(Vec::new()),
             #[cfg(test)]
             server: None,
@@ -104,6 +114,10 @@ impl RedisStore {
 impl Store for RedisStore {
     fn kind(&self) -> &'static str {
         "redis"
+    }
+
+    fn bus(&self) -> Option<SharedBus> {
+        Some(Arc::clone(&self.bus) as SharedBus)
     }
 
     async fn check(&self) -> Result<(), StoreError> {
@@ -201,6 +215,14 @@ impl Store for RedisStore {
 
     async fn slots_taken(&self) -> Result<u64, StoreError> {
         self.taken().await
+    }
+
+    async fn keep_node(&self, node: &str, about: &str, lease_ms: u64) -> Result<NodesSeen, StoreError> {
+        self.keep(node, about, lease_ms).await
+    }
+
+    async fn forget_node(&self, node: &str) -> Result<(), StoreError> {
+        self.forget_node_named(node).await
     }
 
     async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {

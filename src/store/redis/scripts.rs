@@ -49,6 +49,10 @@ scripts! {
     RELEASE_SLOT = "release_slot";
     RELEASE_NODE = "release_node";
     SLOTS_TAKEN = "slots_taken";
+    KEEP_NODE = "keep_node";
+    FORGET_NODE = "forget_node";
+    CALL = "call";
+    TIME = "time";
     ADD_SPEND = "add_spend";
     SPENT_SINCE = "spent_since";
     FORGET_SPEND = "forget_spend";

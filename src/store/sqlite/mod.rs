@@ -9,6 +9,7 @@ mod fault;
 mod file;
 mod listing;
 mod log;
+mod nodes;
 mod put_away;
 mod readers;
 mod retention;
@@ -31,11 +32,12 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use self::fault::Fault;
+use self::nodes::Nodes;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
-    SessionRow, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery,
+    SessionPatch, SessionRow, SlotOutcome, Spend, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
@@ -51,6 +53,7 @@ pub struct SqliteStore {
     /// `None` once closed. Held only to clone or to take it.
     writer: Mutex<Option<Writer>>,
     readers: Arc<Readers>,
+    nodes: Nodes,
     /// The writing thread, until somebody waits for its end.
     thread: Mutex<Option<JoinHandle<()>>>,
     /// The directory of a store that only a test uses: goes when the store goes.
@@ -88,6 +91,7 @@ impl SqliteStore {
         Ok(Self {
             writer: Mutex::new(Some(writer)),
             readers,
+            nodes: Nodes::default(),
             thread: Mutex::new(Some(thread)),
             #[cfg(test)]
             directory: None,
@@ -226,6 +230,15 @@ impl Store for SqliteStore {
 
     async fn slots_taken(&self) -> Result<u64, StoreError> {
         self.read_with("slots_taken", |connection| slots::taken(connection, now_ms())).await
+    }
+
+    async fn keep_node(&self, node: &str, about: &str, lease_ms: u64) -> Result<NodesSeen, StoreError> {
+        Ok(self.nodes.keep(node, about, lease_ms))
+    }
+
+    async fn forget_node(&self, node: &str) -> Result<(), StoreError> {
+        self.nodes.forget(node);
+        Ok(())
     }
 
     async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {

@@ -1,5 +1,5 @@
 -- Appends a batch; with fields after the tenth argument it also ends the session.
--- KEYS: record, log. ARGV: epoch, the head that the batch follows ('' none), its last number, first number, types,
+-- KEYS: record, log, the channel that is told. ARGV: epoch, the head that the batch follows ('' none), its last number, first number, types,
 -- payload, hash, length, '1' if it can't be appended whatever the head is, '1' if it ends the session, fields.
 -- Gives a word, the head, what is kept, when the session was put away, and when it was created. The log is written first: it is what
 -- can be refused for want of memory.
@@ -15,6 +15,8 @@ if not ended and head == ARGV[2] and ARGV[9] ~= '1' then
         'epoch', ARGV[1], 'hash', ARGV[7])
     redis.call('HSET', KEYS[1], 'last_seq', ARGV[3], unpack(ARGV, 11))
     redis.call('HINCRBY', KEYS[1], 'bytes', ARGV[8])
+    -- Only a hint: whoever may not hear it looks now and then.
+    redis.pcall('SPUBLISH', KEYS[3], ARGV[3])
     return answer('ok')
 end
 if ARGV[3] ~= '0' and (not ends or (ended and head == ARGV[3])) then

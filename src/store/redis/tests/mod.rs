@@ -1,5 +1,6 @@
 //! The contract on a real Redis, and what only this store promises.
 
+mod calls;
 mod kinds;
 mod outage;
 #[path = "../../../../tests/support/redis_server.rs"]
