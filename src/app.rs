@@ -29,6 +29,7 @@ use crate::rpc::dispatch::Dispatcher;
 use crate::rpc::envelope::notification;
 use crate::session::admission::Admission;
 use crate::session::launch::Launcher;
+use crate::session::nodes::Nodes;
 use crate::session::policy::Policy;
 use crate::session::retention::Retention;
 use crate::session::workspace::Workspaces;
@@ -128,8 +129,17 @@ impl App {
         let admission = Admission::new(Arc::clone(&store), &node, &settings.sessions);
         let stop = CancellationToken::new();
         admission.keep_leases(stop.clone());
+        let nodes = Nodes::new(
+            &node,
+            store.bus(),
+            settings.sessions.slot_lease_seconds.duration(),
+            roots.workspaces_shared,
+            rfc3339_ms(now_ms()),
+        );
         let sessions =
-            Sessions::new(&node, Arc::clone(&store), policy, admission, Arc::clone(&launcher), session_settings);
+            Sessions::new(nodes, Arc::clone(&store), policy, admission, Arc::clone(&launcher), session_settings);
+        sessions.answer_nodes(stop.clone());
+        sessions.keep_node(stop.clone());
         sessions.resume_lost(recovered.to_resume).await;
         sessions.make_room(stop.clone());
         let retention = &settings.retention;
@@ -233,6 +243,7 @@ impl App {
         };
         self.connections.close_all(goodbye);
         self.stop.cancel();
+        self.sessions.leave_nodes().await;
         self.ws_tracker.close();
         self.http_tracker.close();
         let closed = async {

@@ -40,6 +40,8 @@ pub enum ErrorKind {
     WrongState,
     /// The store does not answer.
     StoreAway,
+    /// The gateway that runs the session does not answer. What was asked for may have been done.
+    NodeAway,
     /// The gateway is shutting down and takes no new work.
     Draining,
     /// The events after that number are no longer kept.
@@ -52,7 +54,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::ParseError,
         Self::InvalidRequest,
         Self::TooLarge,
@@ -67,6 +69,7 @@ impl ErrorKind {
         Self::Unauthorised,
         Self::WrongState,
         Self::StoreAway,
+        Self::NodeAway,
         Self::Draining,
         Self::CursorExpired,
         Self::TooManyRequests,
@@ -88,7 +91,7 @@ impl ErrorKind {
             Self::UsageLimit => -32004,
             Self::Unauthorised => -32005,
             Self::WrongState => -32006,
-            Self::StoreAway => -32007,
+            Self::StoreAway | Self::NodeAway => -32007,
             Self::Draining => -32008,
             Self::CursorExpired => -32009,
             Self::TooManyRequests => -32010,
@@ -114,6 +117,7 @@ impl ErrorKind {
             Self::Unauthorised => "unauthorised",
             Self::WrongState => "wrong_state",
             Self::StoreAway => "store_away",
+            Self::NodeAway => "node_away",
             Self::Draining => "draining",
             Self::CursorExpired => "cursor_expired",
             Self::TooManyRequests => "too_many_requests",
@@ -124,7 +128,15 @@ impl ErrorKind {
     /// Can the same call succeed later without a change? (`error.data.retryable`)
     #[must_use]
     pub const fn retryable(self) -> bool {
-        matches!(self, Self::SessionLimit | Self::UsageLimit | Self::StoreAway | Self::Draining | Self::TooManyRequests)
+        matches!(
+            self,
+            Self::SessionLimit
+                | Self::UsageLimit
+                | Self::StoreAway
+                | Self::NodeAway
+                | Self::Draining
+                | Self::TooManyRequests
+        )
     }
 }
 

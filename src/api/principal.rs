@@ -77,8 +77,8 @@ impl std::str::FromStr for Role {
 #[error("a role is `admin` or `user`")]
 pub struct UnknownRole;
 
-/// Who is calling. Made from a verified access token.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Who is calling. Made from a verified access token; one node tells another on whose behalf it asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// The account's id (the token's `sub`): owns sessions, never shown to others.
     pub subject: String,

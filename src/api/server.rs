@@ -52,8 +52,26 @@ pub struct ServerInfo {
     pub connections: u64,
     /// Shutting down?
     pub draining: bool,
+    /// The nodes that share the store and live, this one too.
+    pub nodes: Vec<NodeInfo>,
     /// What a client must keep to.
     pub limits: Limits,
+}
+
+/// One of the nodes that share a store, as it said of itself last, some seconds ago.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct NodeInfo {
+    /// Its id.
+    pub node: String,
+    /// The program's version.
+    pub version: String,
+    /// When it was started, RFC 3339.
+    pub started_at: String,
+    /// Sessions that live there.
+    pub sessions: u64,
+    /// Shutting down?
+    pub draining: bool,
 }
 
 /// What a client must keep to.

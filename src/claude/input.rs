@@ -4,6 +4,7 @@
 //! so that the session treats it like the typed method of the same meaning. Of the other control requests those are
 //! passed on that reach no further than a session's own conversation.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -27,7 +28,7 @@ const PASSED_ON: [&str; 11] = [
 ];
 
 /// What a raw line asks.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ClientInput {
     /// A message: like `session.send`.
     Message {
@@ -67,6 +68,7 @@ pub enum ClientInput {
         /// The permission modes that it sets, to be judged by the policy.
         modes: Vec<PermissionMode>,
         /// The line for stdin.
+        #[serde(with = "as_text")]
         line: Vec<u8>,
     },
     /// An answer to one of Claude's requests: to be passed on, the first one for a request.
@@ -76,6 +78,7 @@ pub enum ClientInput {
         /// The changes of permissions that it brings, to be judged by the policy.
         updates: Vec<Value>,
         /// The line for stdin.
+        #[serde(with = "as_text")]
         line: Vec<u8>,
     },
 }
@@ -205,6 +208,19 @@ fn updates(response: &Map<String, Value>) -> Result<Vec<Value>, InputError> {
 
 fn text(object: &Map<String, Value>, name: &str) -> Option<String> {
     object.get(name).and_then(Value::as_str).map(ToOwned::to_owned)
+}
+
+/// A line is text, and travels as such.
+mod as_text {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(line: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&String::from_utf8_lossy(line))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        String::deserialize(deserializer).map(String::into_bytes)
+    }
 }
 
 #[cfg(test)]

@@ -263,7 +263,8 @@ pub struct SessionSettings {
     pub hot_tail_bytes: usize,
     /// On SIGTERM: how long running sessions may take to finish.
     pub drain_grace_seconds: Seconds,
-    /// A node's slots are free again if it does not renew them for so long.
+    /// A gateway that does not renew its lease for so long counts as dead: others take its slots and end or resume its
+    /// sessions. While it can't renew it and others live, its own processes are stopped.
     pub slot_lease_seconds: Seconds,
 }
 
@@ -410,6 +411,9 @@ pub struct WorkspaceSettings {
     pub workspace_roots: Vec<PathBuf>,
     /// Roots whose projects' own settings and hooks are loaded.
     pub trusted_workspace_roots: Vec<PathBuf>,
+    /// All gateways on this store see the same workspaces and Claude configuration: sessions with `on_lost: resume` of
+    /// one that died go on at another one.
+    pub workspaces_shared: bool,
 }
 
 /// Who may call.

@@ -29,6 +29,7 @@ impl From<SessionError> for RpcError {
             SessionError::LetGo => Self::new(ErrorKind::WrongState, text).details(json!({"state": SessionState::Idle})),
             SessionError::TooManyMessages => Self::new(ErrorKind::TooManyRequests, text),
             SessionError::Spent { .. } => Self::new(ErrorKind::UsageLimit, text),
+            SessionError::NodeAway => Self::new(ErrorKind::NodeAway, text).retry_after_ms(STORE_RETRY_MS),
             SessionError::Draining => Self::new(ErrorKind::Draining, text),
             SessionError::KeyReused => Self::new(ErrorKind::IdempotencyReused, text),
             SessionError::BeyondHead { head, .. } => {

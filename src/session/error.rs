@@ -1,15 +1,18 @@
 //! Why something can't be done with a session.
 
+use std::borrow::Cow;
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::reader::ReadError;
 use crate::api::event::SessionState;
 use crate::store::StoreError;
 
-/// A refusal or a failure. Texts are for the caller: they name no path and no address of the gateway's own.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+/// A refusal or a failure. Texts are for the caller: they name no path and no address of the gateway's own. It also
+/// travels between nodes, for a caller of another one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 pub enum SessionError {
     /// The policy forbids it.
     #[error("{0}")]
@@ -34,7 +37,7 @@ pub enum SessionError {
         /// Where it is.
         state: SessionState,
         /// What it would have to be.
-        need: &'static str,
+        need: Cow<'static, str>,
     },
     /// The session was put away at that very moment: ask again.
     #[error("the session is being put away; try again")]
@@ -54,6 +57,9 @@ pub enum SessionError {
         /// In how long.
         window_hours: f64,
     },
+    /// The gateway that runs the session has not answered. What was asked for may have been done.
+    #[error("the gateway that runs the session does not answer; try again")]
+    NodeAway,
     /// The gateway is shutting down.
     #[error("the gateway is shutting down and starts nothing new")]
     Draining,
@@ -76,8 +82,16 @@ pub enum SessionError {
     Store(#[from] StoreError),
 }
 
+impl SessionError {
+    /// The session is in that state, and would have to be as `need` says.
+    #[must_use]
+    pub fn wrong_state(state: SessionState, need: &'static str) -> Self {
+        Self::WrongState { state, need: Cow::Borrowed(need) }
+    }
+}
+
 /// Which limit keeps a session from its slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LimitReason {
     /// Every slot is taken.
     Slots {

@@ -5,7 +5,7 @@
 //! depends on a reader.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -32,6 +32,12 @@ pub struct Feed {
     tail: Mutex<Tail>,
     /// The newest published number. Beside the lock, so that an idle reader's check costs one load.
     head: AtomicU64,
+    /// The last event has been published.
+    ended: AtomicBool,
+    /// See [`Feed::forsake`].
+    forsaken: AtomicBool,
+    /// See [`Feed::claim_following`].
+    followed: AtomicBool,
     /// One entry an attachment; a connection with several is woken once.
     watchers: Mutex<Vec<Weak<Notify>>>,
 }
@@ -43,6 +49,13 @@ struct Tail {
     limit: usize,
 }
 
+impl Tail {
+    fn clear(&mut self) {
+        self.frames = VecDeque::new();
+        self.bytes = 0;
+    }
+}
+
 impl Feed {
     /// A feed whose log ends at `head` now and whose tail keeps at most `limit` bytes.
     #[must_use]
@@ -50,6 +63,9 @@ impl Feed {
         Self {
             tail: Mutex::new(Tail { frames: VecDeque::new(), bytes: 0, limit }),
             head: AtomicU64::new(head),
+            ended: AtomicBool::new(false),
+            forsaken: AtomicBool::new(false),
+            followed: AtomicBool::new(false),
             watchers: Mutex::new(Vec::new()),
         }
     }
@@ -62,18 +78,25 @@ impl Feed {
 
     /// The log has grown to `head` without this feed: by another node's hand.
     pub fn catch_up(&self, head: u64) {
-        if self.head.fetch_max(head, Ordering::AcqRel) < head {
-            self.forget();
-            self.wake();
-        }
-    }
-
-    /// Makes acknowledged frames visible and wakes the watchers. The frames must follow the head.
-    pub fn publish(&self, frames: Vec<Frame>) {
-        let Some(last) = frames.last().map(|frame| frame.seq) else { return };
         {
             let mut tail = self.tail.lock();
-            for frame in frames {
+            if self.head() >= head {
+                return;
+            }
+            tail.clear();
+            self.head.store(head, Ordering::Release);
+        }
+        self.wake();
+    }
+
+    /// Makes acknowledged frames visible and wakes the watchers. What is visible already is passed over: a session that
+    /// moves between nodes may for a moment have two that publish. The frames must follow the head, or begin before it.
+    pub fn publish(&self, frames: Vec<Frame>) {
+        let Some(last) = frames.last().map(|frame| (frame.seq, frame.is_end())) else { return };
+        {
+            let mut tail = self.tail.lock();
+            let head = self.head();
+            for frame in frames.into_iter().filter(|frame| frame.seq > head) {
                 tail.bytes += frame.text.len();
                 tail.frames.push_back(frame);
             }
@@ -81,9 +104,33 @@ impl Feed {
                 let Some(oldest) = tail.frames.pop_front() else { break };
                 tail.bytes -= oldest.text.len();
             }
+            self.head.store(last.0.max(head), Ordering::Release);
         }
-        self.head.store(last, Ordering::Release);
+        self.ended.fetch_or(last.1, Ordering::AcqRel);
         self.wake();
+    }
+
+    /// Has the session's last event been published?
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Nobody writes this log any more, and it has no end: what readers find in the store is all there is.
+    pub fn forsake(&self) {
+        self.forsaken.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// See [`Feed::forsake`].
+    #[must_use]
+    pub fn is_forsaken(&self) -> bool {
+        self.forsaken.load(Ordering::Acquire)
+    }
+
+    /// Is somebody following the log for this feed's readers? Says so once: who is told no has to do it.
+    pub fn claim_following(&self) -> bool {
+        !self.followed.swap(true, Ordering::AcqRel)
     }
 
     fn wake(&self) {
@@ -98,9 +145,7 @@ impl Feed {
 
     /// Empties the tail: whoever is behind reads the store.
     pub fn forget(&self) {
-        let mut tail = self.tail.lock();
-        tail.frames = VecDeque::new();
-        tail.bytes = 0;
+        self.tail.lock().clear();
     }
 
     /// Takes up to `max_frames` frames of the `wanted` kinds after `after_seq` into `into`, stopping once they hold

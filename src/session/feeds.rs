@@ -24,6 +24,11 @@ impl Feeds {
         Self { feeds: Mutex::default(), tail_bytes }
     }
 
+    /// The session's feed, if somebody holds it.
+    pub(super) fn held(&self, session: Uuid) -> Option<Arc<Feed>> {
+        self.feeds.lock().get(&session).and_then(Weak::upgrade)
+    }
+
     /// The session's feed: the one that somebody holds, else a new one whose log ends at `head` now.
     pub(super) fn of(&self, session: Uuid, head: u64) -> Arc<Feed> {
         let mut feeds = self.feeds.lock();

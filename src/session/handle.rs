@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -14,8 +15,8 @@ use crate::api::session::{PermissionMode, RespondParams};
 use crate::claude::ClientInput;
 use crate::store::SessionRow;
 
-/// What a supervisor can be asked to do.
-#[derive(Debug, Clone)]
+/// What a supervisor can be asked to do, also by another node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Command {
     /// End the session for that reason.
     Stop(EndReason),
@@ -32,9 +33,22 @@ pub enum Command {
     /// Let them go on.
     Unpause,
     /// One more connection of the owner's stands behind a session that is to end with its connections.
-    Hold,
+    Hold {
+        /// The node that has the connection.
+        at: String,
+    },
     /// Such a connection has gone. After the last one the session is stopped, unless one comes back in time.
-    LetGo,
+    LetGo {
+        /// The node that had the connection.
+        at: String,
+    },
+    /// A node has gone, with all its connections.
+    NodeGone {
+        /// Its name.
+        node: String,
+    },
+    /// The store says that the session is another node's, or nobody's.
+    Disown,
     /// A message; `steer`: into the running turn.
     Send {
         /// The message.
@@ -139,7 +153,7 @@ impl Handle {
         // The supervisor takes no more commands: the session has come to its end, or is put away.
         match *self.state.borrow() {
             SessionState::Idle => Err(SessionError::LetGo),
-            _ => Err(SessionError::WrongState { state: SessionState::Ended, need: "it has already ended" }),
+            _ => Err(SessionError::wrong_state(SessionState::Ended, "it has already ended")),
         }
     }
 

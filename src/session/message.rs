@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::api::session::Prompt;
@@ -15,7 +16,7 @@ pub const MAX_WAITING: usize = 100;
 const REMEMBERED: usize = 1_000;
 
 /// One message for the agent.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Message {
     /// Its id, also for the agent.
     pub id: Uuid,

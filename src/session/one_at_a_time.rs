@@ -4,6 +4,7 @@
 //! Holds for the starts of one node. The store decides between nodes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -20,15 +21,15 @@ pub(super) struct OneAtATime {
 
 /// The turn of one start; the next one's begins when it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn<'a> {
-    of: &'a OneAtATime,
+pub(super) struct Turn {
+    of: Arc<OneAtATime>,
     key: Key,
     _done: watch::Sender<()>,
 }
 
 impl OneAtATime {
     /// Waits until no other start with that key is under way.
-    pub(super) async fn turn(&self, owner: &str, key: &str) -> Turn<'_> {
+    pub(super) async fn turn(self: &Arc<Self>, owner: &str, key: &str) -> Turn {
         let key = (owner.to_owned(), key.to_owned());
         loop {
             let mut other = {
@@ -38,7 +39,7 @@ impl OneAtATime {
                     None => {
                         let (done, seen) = watch::channel(());
                         under_way.insert(key.clone(), seen);
-                        return Turn { of: self, key, _done: done };
+                        return Turn { of: Arc::clone(self), key, _done: done };
                     }
                 }
             };
@@ -48,7 +49,7 @@ impl OneAtATime {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
         self.of.under_way.lock().remove(&self.key);
     }
@@ -56,7 +57,6 @@ impl Drop for Turn<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;

@@ -373,7 +373,7 @@ fn command_line(params: &StartParams, conversation: Conversation, workspace: &Wo
 
 /// A session whose conversation can be continued, as the id that Claude knows it by.
 fn resumable(row: &SessionRow) -> Result<Uuid, SessionError> {
-    let need = |need| Err(SessionError::WrongState { state: row.state, need });
+    let need = |need| Err(SessionError::wrong_state(row.state, need));
     match &row.ended {
         None => need("only an ended session can be resumed in a new one"),
         Some(ended) if ended.resumable => Ok(row.id),

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -23,7 +24,7 @@ const STORE_READ_BYTES: usize = 256 * 1024;
 const MOST_LEFT_OUT: u64 = 10_000;
 
 /// Why a reader can't go on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum ReadError {
     /// What comes next is no longer kept.
     #[error("the events before {oldest} are no longer kept")]
@@ -143,7 +144,8 @@ impl EventReader {
         if self.ended || self.exhausted {
             return false;
         }
-        !self.buffered.is_empty() || self.feed.as_ref().is_none_or(|feed| feed.head() > self.cursor)
+        !self.buffered.is_empty()
+            || self.feed.as_ref().is_none_or(|feed| feed.head() > self.cursor || feed.is_forsaken())
     }
 
     /// Takes up to `max_frames` wanted frames (and about `max_bytes`) that are there now into `into`. None means that
@@ -176,12 +178,14 @@ impl EventReader {
     /// follows now.
     async fn refill(&mut self, max_frames: usize) -> Result<bool, ReadError> {
         if let Some(feed) = &self.feed {
-            if feed.head() <= self.cursor {
+            if feed.head() <= self.cursor && !feed.is_forsaken() {
                 return Ok(false);
             }
             let mut frames = Vec::new();
             let tail = feed.read(self.cursor, self.types, max_frames, STORE_READ_BYTES, &mut frames);
-            if let TailRead::Here { to } = tail {
+            if let TailRead::Here { to } = tail
+                && (to > self.cursor || !feed.is_forsaken())
+            {
                 self.buffered.extend(frames);
                 self.buffered_to = to;
                 return Ok(to > self.cursor);
@@ -203,7 +207,7 @@ impl EventReader {
             to = batch.last_seq.min(shown);
         }
         (self.buffered, self.buffered_to) = (frames, to);
-        self.exhausted = to == self.cursor && self.feed.is_none();
+        self.exhausted = to == self.cursor && self.feed.as_ref().is_none_or(|feed| feed.is_forsaken());
         Ok(to > self.cursor)
     }
 }

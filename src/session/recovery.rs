@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::backoff::Backoff;
 use super::feed::Feed;
 use super::writer::LogWriter;
 use crate::api::event::{EndReason, Ended, SessionState};
@@ -41,15 +42,23 @@ pub async fn recover(store: &SharedStore, node: &str, user: Option<&RunAs>) -> R
     Ok(Recovered { lost: lost.len(), to_resume })
 }
 
-/// Ends a session whose node died.
+/// Ends a session whose node died, however long the store stays away.
 ///
 /// # Errors
-/// The store's.
+/// The store's; [`StoreError::NotOwner`] if somebody else has done it.
 pub async fn end_lost(store: &SharedStore, node: &str, row: &SessionRow) -> Result<(), StoreError> {
     let message = Some("the gateway that ran the session died".to_owned());
-    let feed = Arc::new(Feed::new(row.last_seq, 0));
-    end_without_process(store, node, row, EndReason::Lost, message, feed).await?;
-    tracing::warn!(session_id = %row.id, "a session of an older instance is lost");
+    let mut backoff = Backoff::default();
+    loop {
+        let feed = Arc::new(Feed::new(row.last_seq, 0));
+        match end_without_process(store, node, row, EndReason::Lost, message.clone(), feed).await {
+            // It may be this node's by now, and so it is this node that has to end it.
+            Err(error) if error.retryable() => backoff.pause().await,
+            Err(error) => return Err(error),
+            Ok(()) => break,
+        }
+    }
+    tracing::warn!(session_id = %row.id, "a session of a dead gateway is lost");
     Ok(())
 }
 
@@ -68,6 +77,8 @@ pub async fn end_without_process(
     let epoch = row.epoch + 1;
     let take_over = SessionPatch { owner: Some((node.to_owned(), epoch)), ..SessionPatch::default() };
     store.update_session(row.id, row.epoch, take_over).await?;
+    // An owner that was only taken for dead may have written until this moment.
+    let row = &store.session(row.id).await?.ok_or(StoreError::Missing)?;
     let now = now_ms();
     let ended = Ended {
         reason,

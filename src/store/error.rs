@@ -1,7 +1,9 @@
 //! What can go wrong in a store, the same for every implementation.
 
+use serde::{Deserialize, Serialize};
+
 /// A store's failure. Texts name no path and no address: those go to the log where the error arises.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum StoreError {
     /// The store does not answer, is locked, full or being restarted. Nothing is known to be lost.
     #[error("the store does not answer: {0}")]

@@ -51,6 +51,7 @@ fn describe() {
         "Bytes of events removed, with their sessions or from the head of a long log"
     );
     describe_gauge!("cc_gateway_slots_max", "Slots there are");
+    describe_gauge!("cc_gateway_nodes", "Gateways that share the store and live, this one too");
     describe_gauge!("cc_gateway_sessions_waiting", "Sessions of this node that wait for a slot");
     describe_histogram!("cc_gateway_slot_wait_seconds", Unit::Seconds, "From joining the queue to the slot");
     describe_counter!("cc_gateway_events_total", "Events taken into session logs, by type");
@@ -107,6 +108,12 @@ pub fn start_refused(kind: &'static str) {
 /// How many slots there are.
 pub fn slots_max(slots: u32) {
     gauge!("cc_gateway_slots_max").set(f64::from(slots));
+}
+
+/// So many nodes share the store and live.
+pub fn nodes_alive(count: usize) {
+    #[expect(clippy::cast_precision_loss, reason = "there are few")]
+    gauge!("cc_gateway_nodes").set(count as f64);
 }
 
 /// So many sessions of this node wait for a slot.

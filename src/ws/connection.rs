@@ -23,7 +23,7 @@ use crate::config::settings::WebSocketSettings;
 use crate::rpc::dispatch::{Dispatcher, Reply, order, refuse};
 use crate::rpc::envelope::{Message as Rpc, notification, parse};
 use crate::rpc::peer::Peer;
-use crate::session::{Command, Sessions};
+use crate::session::Sessions;
 use crate::telemetry::{metrics, tasks};
 
 /// Messages that must keep their order and may wait to be carried out.
@@ -77,8 +77,7 @@ impl Connection {
         // Calls under way are never cut off: a session half started would be nobody's.
         closed.calls.wait().await;
         for session in self.peer.take_held() {
-            // One that has ended by itself needs nobody.
-            drop(self.sessions.ask(&self.peer.principal, session, Command::LetGo).await);
+            self.sessions.let_go(&self.peer.principal, session).await;
         }
     }
 }

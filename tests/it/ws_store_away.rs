@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cc_gateway::auth::{Authenticator, Tokens, load_or_create};
 use cc_gateway::config::settings::Settings;
@@ -13,6 +13,7 @@ use cc_gateway::rpc::dispatch::Dispatcher;
 use cc_gateway::session::Sessions;
 use cc_gateway::session::admission::Admission;
 use cc_gateway::session::launch::Launcher;
+use cc_gateway::session::nodes::Nodes;
 use cc_gateway::session::policy::Policy;
 use cc_gateway::session::workspace::Workspaces;
 use cc_gateway::store::SharedStore;
@@ -40,7 +41,8 @@ async fn serve(gateway: &Gateway, store: SharedStore) -> SocketAddr {
     let workspaces = Workspaces::prepare(&settings.workspaces.workspace_roots, &[], None).unwrap();
     let policy = Policy::new(settings.agent.clone(), settings.sessions.clone(), workspaces, None);
     let admission = Admission::new(Arc::clone(&store), "node", &settings.sessions);
-    let sessions = Sessions::new("node", Arc::clone(&store), policy, admission, launcher, sessions_settings);
+    let nodes = Nodes::new("node", None, Duration::from_secs(15), false, String::new());
+    let sessions = Sessions::new(nodes, Arc::clone(&store), policy, admission, launcher, sessions_settings);
     let connections = Connections::default();
     let ws = &settings.websocket;
     let methods = cc_gateway::rpc::methods(cc_gateway::rpc::Context {

@@ -9,9 +9,8 @@ use crate::api::error::ErrorKind;
 use crate::api::event::SessionState;
 use crate::api::method::{SessionAttach, SessionDetach, SessionEvents};
 use crate::api::selector::TypeSet;
-use crate::api::session::{AttachResult, DetachResult, EncodedEvents, OnDisconnect, SessionKind};
+use crate::api::session::{AttachResult, DetachResult, EncodedEvents, OnDisconnect};
 use crate::rpc::register::{Registrar, Request};
-use crate::session::Command;
 use crate::session::log::Frame;
 
 const DEFAULT_PAGE: u32 = 1_000;
@@ -34,16 +33,13 @@ async fn attach(request: Request<SessionAttach>) -> Result<AttachResult, RpcErro
     let (session, reader) =
         sessions.reader(&request.peer.principal, params.session_id, params.after_seq, wanted).await?;
     request.attach(attach_reader(&request.peer, reader)?);
-    let live = sessions.live(params.session_id);
-    if let Some(handle) = live
-        // A command ends with the connection that it was started on: the dialect has no word for coming back.
-        && handle.row.kind == SessionKind::Claude
-        && handle.row.on_disconnect == OnDisconnect::Stop
-        && handle.row.owner == request.peer.principal.subject
+    // What has ended needs nobody, and most sessions do not ask for it: then no record is looked at again.
+    if session.on_disconnect == OnDisconnect::Stop
+        && session.state != SessionState::Ended
+        && sessions.lives_for(&request.peer.principal, params.session_id).await
         && request.peer.hold(params.session_id)
     {
-        // One that ends at this very moment needs nobody.
-        drop(handle.ask(Command::Hold).await);
+        sessions.hold(&request.peer.principal, params.session_id).await;
     }
     Ok(AttachResult { session, next_seq: params.after_seq + 1 })
 }

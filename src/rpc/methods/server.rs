@@ -29,6 +29,7 @@ async fn info(request: Request<Info>) -> Result<ServerInfo, RpcError> {
         queued_sessions: context.sessions.waiting() as u64,
         connections: context.connections.load(Ordering::Relaxed),
         draining: context.sessions.is_draining(),
+        nodes: context.sessions.nodes().living(),
         limits: context.limits.clone(),
     })
 }

@@ -53,7 +53,7 @@ impl Sessions {
     /// # Errors
     /// [`SessionError::Missing`], [`SessionError::BeyondHead`], or a [`ReadError::Expired`].
     pub async fn reader(
-        &self,
+        self: &Arc<Self>,
         caller: &Principal,
         id: Uuid,
         after_seq: u64,
@@ -73,7 +73,7 @@ impl Sessions {
 
     /// The record, and the feed of a session that has not ended.
     async fn row_and_feed(
-        &self,
+        self: &Arc<Self>,
         caller: &Principal,
         id: Uuid,
     ) -> Result<(SessionRow, Option<Arc<Feed>>), SessionError> {
@@ -85,14 +85,17 @@ impl Sessions {
         if row.ended.is_some() {
             return Ok((row, None));
         }
-        // It is put away, or was at that moment: what it was brought back to since is not missed, for whoever
-        // brings it back uses the same feed.
+        // It is put away, runs elsewhere, or did at that moment: what it was brought back to since is not missed, for
+        // whoever brings it back here uses the same feed, and what is written elsewhere is followed.
         let feed = self.feeds.of(id, row.last_seq);
         let row = self.row(caller, id).await?;
         if row.ended.is_none() && self.live(id).is_none() {
             feed.catch_up(row.last_seq);
         }
         let feed = row.ended.is_none().then_some(feed);
+        if let Some(feed) = feed.as_ref().filter(|_| self.nodes.bus().is_some()) {
+            self.follow(id, feed);
+        }
         Ok((row, feed))
     }
 

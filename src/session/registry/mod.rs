@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
 
 use super::admission::{Admission, Admitted};
 use super::error::SessionError;
 use super::feeds::Feeds;
-use super::handle::{Command, Handle};
+use super::handle::Handle;
 use super::launch::Launcher;
-use super::one_at_a_time::OneAtATime;
+use super::nodes::Nodes;
+use super::one_at_a_time::{OneAtATime, Turn};
 use super::plan::Plan;
 use super::policy::Policy;
 use super::record::RecordWriter;
-use super::supervisor::{Right, Supervisor};
+use super::supervisor::{Left, Right, Supervisor};
 use super::view::fingerprint;
 use super::writer::LogWriter;
 use crate::api::event::SessionState;
@@ -31,10 +32,12 @@ use crate::store::{Created, NewSession, SessionRow, SharedStore};
 use crate::telemetry::tasks;
 use crate::telemetry::time::now_ms;
 
+mod ask;
 mod drain;
 mod look;
 mod room;
 mod spending;
+mod unsure;
 mod wake;
 
 /// Commands that may wait for one supervisor.
@@ -54,11 +57,15 @@ pub struct Sessions {
     /// Set once, at shutdown: nothing new starts.
     draining: AtomicBool,
     /// Starts with the same idempotency key follow each other, so that the second finds the first's session.
-    keyed_starts: OneAtATime,
+    keyed_starts: Arc<OneAtATime>,
     /// Of those who bring a session back, the first does it and the others find it.
-    wakes: OneAtATime,
+    wakes: Arc<OneAtATime>,
     /// What readers of sessions that have not ended hold.
     feeds: Feeds,
+    /// This node among the others.
+    nodes: Nodes,
+    /// One round of accounting for dead nodes at a time.
+    burials: Arc<Semaphore>,
 }
 
 /// What came of a start.
@@ -85,7 +92,7 @@ impl Sessions {
     /// An empty registry.
     #[must_use]
     pub fn new(
-        node: &str,
+        nodes: Nodes,
         store: SharedStore,
         policy: Policy,
         admission: Admission,
@@ -94,7 +101,7 @@ impl Sessions {
     ) -> Arc<Self> {
         let feeds = Feeds::new(settings.hot_tail_bytes);
         Arc::new(Self {
-            node: node.into(),
+            node: Arc::clone(nodes.name()),
             store,
             policy,
             admission,
@@ -102,9 +109,11 @@ impl Sessions {
             settings,
             live: RwLock::new(HashMap::new()),
             draining: AtomicBool::new(false),
-            keyed_starts: OneAtATime::default(),
-            wakes: OneAtATime::default(),
+            keyed_starts: Arc::default(),
+            wakes: Arc::default(),
             feeds,
+            nodes,
+            burials: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -119,7 +128,7 @@ impl Sessions {
     ) -> Result<StartOutcome, SessionError> {
         self.check_open()?;
         let key = params.idempotency_key.clone().map(|key| (key, fingerprint(&params)));
-        let _turn = match &key {
+        let turn = match &key {
             Some((key, _)) => Some(self.keyed_starts.turn(&caller.subject, key).await),
             None => None,
         };
@@ -143,7 +152,7 @@ impl Sessions {
                     .map_or(Err(error), |row| Ok(StartOutcome::Existing(Box::new(row))));
             }
         };
-        self.begin(caller, plan, admitted, key).await
+        self.begin(caller, plan, admitted, key, turn).await
     }
 
     /// Starts the dialect's `execute`: a session of kind `command`.
@@ -160,7 +169,7 @@ impl Sessions {
         self.check_spending(&caller.subject).await?;
         let plan = self.policy.judge_command(caller, command, timeout_seconds)?;
         let admitted = self.admit(plan.id, &caller.subject, false).await?;
-        match self.begin(caller, plan, admitted, None).await? {
+        match self.begin(caller, plan, admitted, None, None).await? {
             StartOutcome::New(handle) => Ok(handle),
             StartOutcome::Existing(row) => Err(SessionError::Missing(row.id)),
         }
@@ -172,12 +181,12 @@ impl Sessions {
         plan: Plan,
         admitted: Admitted,
         key: Option<(String, String)>,
+        turn: Option<Turn>,
     ) -> Result<StartOutcome, SessionError> {
         let row = self.new_row(caller, &plan, state_of(&admitted));
+        let session = NewSession { row: row.clone(), idempotency: key };
         let created = match self.policy.prepare(&plan) {
-            Ok(()) => {
-                self.store.create_session(NewSession { row: row.clone(), idempotency: key }).await.map_err(Into::into)
-            }
+            Ok(()) => self.store.create_session(session.clone()).await.map_err(SessionError::from),
             Err(error) => Err(error),
         };
         match created {
@@ -192,6 +201,9 @@ impl Sessions {
             }
             Err(error) => {
                 give_back(admitted);
+                if matches!(&error, SessionError::Store(error) if error.retryable()) {
+                    self.unmake(session, turn);
+                }
                 Err(error)
             }
         }
@@ -239,6 +251,8 @@ impl Sessions {
             cost,
             model,
             created_at_ms: row.created_at_ms,
+            node: Arc::clone(&self.node),
+            sure: self.nodes.sure(),
             plan,
         };
         let handle = Arc::new(Handle {
@@ -254,8 +268,8 @@ impl Sessions {
         self.live.write().insert(id, Arc::clone(&handle));
         let entry = Entry { sessions: Arc::clone(self), id };
         tasks::spawn("session", async move {
-            let _entry = entry;
-            supervisor.run().await;
+            let left = supervisor.run().await;
+            entry.leave(left);
         });
         handle
     }
@@ -287,47 +301,33 @@ impl Sessions {
         }
     }
 
-    /// Asks a session's supervisor. One that is put away is stopped and changed without one.
-    ///
-    /// # Errors
-    /// [`SessionError::Missing`], or [`SessionError::WrongState`].
-    pub async fn ask(
-        self: &Arc<Self>,
-        caller: &Principal,
-        id: Uuid,
-        command: Command,
-    ) -> Result<SessionState, SessionError> {
-        loop {
-            let Some(handle) = self.live(id) else {
-                match self.ask_absent(caller, id, &command).await {
-                    Err(SessionError::LetGo) => continue,
-                    answer => return answer,
-                }
-            };
-            if !caller.may_see(&handle.row.owner) {
-                return Err(SessionError::Missing(id));
-            }
-            if command.costs() {
-                self.check_spending(&handle.row.owner).await?;
-            }
-            match handle.ask(command.clone()).await {
-                // It has just ended by itself, and its terminal event is on its way.
-                Err(SessionError::WrongState { state: SessionState::Ended, .. })
-                    if matches!(command, Command::Stop(_)) =>
-                {
-                    handle.gone().await;
-                    return Ok(SessionState::Ended);
-                }
-                Err(SessionError::LetGo) => self.until_let_go(&handle).await,
-                answer => return answer,
-            }
-        }
-    }
-
     /// The one policy, for what is asked of a session that lives.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// This node among the others.
+    #[must_use]
+    pub fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    pub(super) fn store(&self) -> &SharedStore {
+        &self.store
+    }
+
+    pub(super) fn burials(&self) -> &Arc<Semaphore> {
+        &self.burials
+    }
+
+    /// Every live session of this node.
+    pub(super) fn handles(&self) -> Vec<Arc<Handle>> {
+        self.live.read().values().cloned().collect()
+    }
+
+    pub(super) fn live_count(&self) -> usize {
+        self.live.read().len()
     }
 
     /// A live session of this node: one whose end is not yet acknowledged by the store.
@@ -376,6 +376,23 @@ impl Sessions {
 struct Entry {
     sessions: Arc<Sessions>,
     id: Uuid,
+}
+
+impl Entry {
+    /// The supervisor has left. Whoever still reads goes on with what others write.
+    fn leave(self, left: Left) {
+        let sessions = Arc::clone(&self.sessions);
+        let id = self.id;
+        drop(self);
+        let goes_on = match left {
+            Left::Ended => false,
+            Left::PutAway => sessions.nodes.bus().is_some(),
+            Left::Abandoned => true,
+        };
+        if let Some(feed) = sessions.feeds.held(id).filter(|_| goes_on) {
+            sessions.follow(id, &feed);
+        }
+    }
 }
 
 impl Drop for Entry {

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::ask::Search;
+use super::unsure::until_answered;
 use super::{Sessions, give_back, state_of};
 use crate::api::event::{EndReason, EventType, SessionState, StateChanged};
 use crate::api::principal::Principal;
@@ -18,6 +20,7 @@ use crate::session::error::SessionError;
 use crate::session::handle::{Command, Handle};
 use crate::session::machine::Origin;
 use crate::session::message::Message;
+use crate::session::nodes::{Asked, Reply};
 use crate::session::plan::Plan;
 use crate::session::policy::check_prompt;
 use crate::session::reader::EventReader;
@@ -31,51 +34,90 @@ const PAGE_BYTES: usize = 1024 * 1024;
 const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Sessions {
-    /// Sends a message to a session and, if it is put away, brings it back.
+    /// Sends a message to a session, wherever it runs, and, if it is put away, brings it back here.
     ///
     /// # Errors
-    /// Refusals of the session's state, of admission, or the store's.
+    /// Refusals of the session's state, of admission, or the store's; [`SessionError::NodeAway`].
     pub async fn send(self: &Arc<Self>, caller: &Principal, params: SendParams) -> Result<SendResult, SessionError> {
         check_prompt(&params.prompt)?;
-        let message = Message { id: params.message_id.unwrap_or_else(Uuid::new_v4), prompt: params.prompt };
-        let (id, message_id) = (params.session_id, message.id);
+        let id = params.session_id;
         // Only an id of the caller's own can have come before.
         let repeatable = params.message_id.is_some();
-        let told = |state, handle: Option<&Handle>| SendResult {
-            message_id,
-            state,
-            queue_position: handle.and_then(|handle| *handle.position.borrow()),
-        };
+        let message_id = params.message_id.unwrap_or_else(Uuid::new_v4);
+        let params = SendParams { message_id: Some(message_id), ..params };
+        let search = Search::begin();
         loop {
-            let Some(handle) = self.live(id) else {
+            let answer = if self.live(id).is_some() {
+                self.send_here(caller, &params, repeatable).await
+            } else {
                 let row = self.row(caller, id).await?;
                 if repeatable && self.has_begun(&row, message_id).await? {
-                    return Ok(told(row.state, None));
+                    return Ok(SendResult { message_id, state: row.state, queue_position: None });
                 }
-                match self.wake(caller, id, message.clone(), params.queue.unwrap_or(true)).await {
-                    Ok(handle) => return Ok(told(handle.current().state, Some(&handle))),
-                    // Somebody else has brought it back meanwhile.
-                    Err(SessionError::LetGo) => continue,
-                    Err(error) => return Err(error),
+                match self.elsewhere(&row) {
+                    Some(node) => self.send_there(node, caller, &params, repeatable).await,
+                    None => self.send_absent(caller, &params).await,
                 }
             };
-            if !caller.may_see(&handle.row.owner) {
-                return Err(SessionError::Missing(id));
-            }
-            // Its supervisor knows what it was sent itself, and not what another one was before.
-            if repeatable && handle.row.epoch > 1 && self.has_begun(&handle.row, message_id).await? {
-                return Ok(told(handle.current().state, Some(&handle)));
-            }
-            self.check_spending(&handle.row.owner).await?;
-            let command = Command::Send { message: message.clone(), steer: params.steer };
-            match tokio::time::timeout(RECORDED_WITHIN, handle.ask(command)).await {
-                Ok(Ok(state)) => return Ok(told(state, Some(&handle))),
-                Ok(Err(SessionError::LetGo)) => self.until_let_go(&handle).await,
-                Ok(Err(error)) => return Err(error),
-                // The session has the message; only its record waits for a store that is away.
-                Err(_) => return Ok(told(handle.current().state, Some(&handle))),
+            match answer {
+                // Somebody else has brought it back meanwhile, or put it away.
+                Err(SessionError::LetGo) if search.again().await => {}
+                answer => return answer,
             }
         }
+    }
+
+    /// Sends a message to a session that lives here; [`SessionError::LetGo`] if it does not (any more).
+    pub(in crate::session) async fn send_here(
+        &self,
+        caller: &Principal,
+        params: &SendParams,
+        repeatable: bool,
+    ) -> Result<SendResult, SessionError> {
+        let id = params.session_id;
+        let handle = self.live(id).ok_or(SessionError::LetGo)?;
+        let message_id = params.message_id.unwrap_or_else(Uuid::new_v4);
+        if !caller.may_see(&handle.row.owner) {
+            return Err(SessionError::Missing(id));
+        }
+        // Its supervisor knows what it was sent itself, and not what another one was before.
+        if repeatable && handle.row.epoch > 1 && self.has_begun(&handle.row, message_id).await? {
+            return Ok(told(message_id, handle.current().state, &handle));
+        }
+        self.check_spending(&handle.row.owner).await?;
+        let message = Message { id: message_id, prompt: params.prompt.clone() };
+        let command = Command::Send { message, steer: params.steer };
+        match tokio::time::timeout(RECORDED_WITHIN, handle.ask(command)).await {
+            Ok(Ok(state)) => Ok(told(message_id, state, &handle)),
+            Ok(Err(SessionError::LetGo)) => {
+                self.until_let_go(&handle).await;
+                Err(SessionError::LetGo)
+            }
+            Ok(Err(error)) => Err(error),
+            // The session has the message; only its record waits for a store that is away.
+            Err(_) => Ok(told(message_id, handle.current().state, &handle)),
+        }
+    }
+
+    async fn send_there(
+        &self,
+        node: &str,
+        caller: &Principal,
+        params: &SendParams,
+        repeatable: bool,
+    ) -> Result<SendResult, SessionError> {
+        let asked = Asked::Send { caller: caller.clone(), params: params.clone(), repeatable };
+        match self.nodes.ask(node, &asked).await? {
+            Reply::Sent(result) => Ok(result),
+            Reply::State(_) => Err(SessionError::NodeAway),
+        }
+    }
+
+    async fn send_absent(self: &Arc<Self>, caller: &Principal, params: &SendParams) -> Result<SendResult, SessionError> {
+        let message = Message { id: params.message_id.unwrap_or_else(Uuid::new_v4), prompt: params.prompt.clone() };
+        let message_id = message.id;
+        let handle = self.wake(caller, params.session_id, message, params.queue.unwrap_or(true)).await?;
+        Ok(told(message_id, handle.current().state, &handle))
     }
 
     /// Has that message's turn begun? The log tells.
@@ -122,10 +164,10 @@ impl Sessions {
         let state = row.state;
         if row.ended.is_some() {
             let need = "it has already ended; `session.start` with `resume` goes on with its conversation";
-            return Err(SessionError::WrongState { state, need });
+            return Err(SessionError::wrong_state(state, need));
         }
         if row.put_away_at_ms.is_none() {
-            return Err(SessionError::WrongState { state, need: "no gateway runs it at the moment" });
+            return Err(SessionError::wrong_state(state, "no gateway runs it at the moment"));
         }
         self.check_spending(&row.owner).await?;
         let mut plan = self.plan_again(&row, Origin::Woken).await?;
@@ -133,14 +175,18 @@ impl Sessions {
         self.policy.prepare(&plan)?;
         let admitted = self.admit(id, &row.owner, queue).await?;
         let messages = plan.message.iter().map(|message| message.id).collect();
-        match self.take_over(&row, &plan, &admitted, messages).await {
-            Ok(row) => Ok(self.supervise(row, plan, admitted, Vec::new())),
+        let patch = self.taking_over(&row, &plan, &admitted, messages);
+        match self.store.update_session(id, row.epoch, patch.clone()).await {
+            Ok(()) => Ok(self.supervise(taken_over(row, patch), plan, admitted, Vec::new())),
             Err(StoreError::NotOwner) => {
                 give_back(admitted);
                 Err(SessionError::LetGo)
             }
             Err(error) => {
                 give_back(admitted);
+                if error.retryable() {
+                    self.put_back(row, patch);
+                }
                 Err(error.into())
             }
         }
@@ -156,35 +202,17 @@ impl Sessions {
         self.policy.plan_again(row, resumed.as_ref(), origin)
     }
 
-    /// Makes a session that nobody runs this node's: its record from then on.
-    async fn take_over(
-        &self,
-        row: &SessionRow,
-        plan: &Plan,
-        admitted: &Admitted,
-        messages: Vec<Uuid>,
-    ) -> Result<SessionRow, StoreError> {
-        let (state, epoch) = (state_of(admitted), row.epoch + 1);
-        // Its state no longer tells that there is a conversation; the cost does.
-        let total_cost_usd = row.total_cost_usd.or_else(|| plan.goes_on().then_some(plan.cost_before));
-        let patch = SessionPatch {
-            state: Some(state),
+    /// What makes a session that nobody runs this node's.
+    fn taking_over(&self, row: &SessionRow, plan: &Plan, admitted: &Admitted, messages: Vec<Uuid>) -> SessionPatch {
+        SessionPatch {
+            state: Some(state_of(admitted)),
             put_away_at_ms: Some(None),
-            messages: Some(messages.clone()),
-            total_cost_usd,
-            owner: Some((self.node.to_string(), epoch)),
+            messages: Some(messages),
+            // Its state no longer tells that there is a conversation; the cost does.
+            total_cost_usd: row.total_cost_usd.or_else(|| plan.goes_on().then_some(plan.cost_before)),
+            owner: Some((self.node.to_string(), row.epoch + 1)),
             ..SessionPatch::default()
-        };
-        self.store.update_session(row.id, row.epoch, patch).await?;
-        Ok(SessionRow {
-            state,
-            epoch,
-            node: self.node.to_string(),
-            put_away_at_ms: None,
-            messages,
-            total_cost_usd,
-            ..row.clone()
-        })
+        }
     }
 
     /// Starts the sessions of a dead node again that are to survive it. Each goes on under its own id; what its agent
@@ -200,17 +228,28 @@ impl Sessions {
         }
     }
 
-    async fn resume_one(self: &Arc<Self>, row: &SessionRow) -> Result<(), SessionError> {
+    /// Starts one session of a dead node again. [`StoreError::NotOwner`]: another node has done it.
+    pub(in crate::session) async fn resume_one(self: &Arc<Self>, row: &SessionRow) -> Result<(), SessionError> {
         let plan = self.plan_again(row, Origin::Recovered).await?;
         self.policy.prepare(&plan)?;
         let admitted = self.admit(row.id, &row.owner, true).await?;
         let unsent: Vec<_> = plan.message.iter().map(|message| message.id).collect();
         let lost = row.messages.iter().copied().filter(|id| !unsent.contains(id)).collect();
-        match self.take_over(row, &plan, &admitted, unsent).await {
-            Ok(row) => {
+        let patch = self.taking_over(row, &plan, &admitted, unsent);
+        // Once it may be this node's, this node has to go through with it. Its dead owner may have written until then.
+        let taken = match until_answered(|| self.store.update_session(row.id, row.epoch, patch.clone())).await {
+            Ok(()) => until_answered(|| self.store.session(row.id)).await,
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(Some(row)) => {
                 tracing::info!(session_id = %row.id, "a lost session is resumed");
                 self.supervise(row, plan, admitted, lost);
                 Ok(())
+            }
+            Ok(None) => {
+                give_back(admitted);
+                Err(SessionError::Missing(row.id))
             }
             Err(error) => {
                 give_back(admitted);
@@ -221,16 +260,14 @@ impl Sessions {
 
     /// Asks a session that no supervisor here answers for. [`SessionError::LetGo`]: look again, it has moved.
     pub(super) async fn ask_absent(
-        self: &Arc<Self>,
-        caller: &Principal,
-        id: Uuid,
+        &self,
+        row: &SessionRow,
         command: &Command,
     ) -> Result<SessionState, SessionError> {
-        let row = self.row(caller, id).await?;
-        let state = row.state;
+        let (id, state) = (row.id, row.state);
         let rests = row.ended.is_none() && row.put_away_at_ms.is_some();
         match command {
-            Command::Stop(reason) if rests => self.end_at_rest(&row, *reason).await,
+            Command::Stop(reason) if rests => self.end_at_rest(row, *reason).await,
             Command::Configure { model, permission_mode } if rests => {
                 let mut params: crate::api::session::StartParams =
                     serde_json::from_str(&row.params).unwrap_or_default();
@@ -250,8 +287,8 @@ impl Sessions {
             }
             // Stopping what has already ended is no error: the caller has what it wants.
             Command::Stop(_) => Ok(state),
-            _ if rests => Err(SessionError::WrongState { state, need: "no turn is running" }),
-            _ => Err(SessionError::WrongState { state, need: "it does not run" }),
+            _ if rests => Err(SessionError::wrong_state(state, "no turn is running")),
+            _ => Err(SessionError::wrong_state(state, "it does not run")),
         }
     }
 
@@ -263,5 +300,23 @@ impl Sessions {
             Err(StoreError::NotOwner) => Err(SessionError::LetGo),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+fn told(message_id: Uuid, state: SessionState, handle: &Handle) -> SendResult {
+    SendResult { message_id, state, queue_position: *handle.position.borrow() }
+}
+
+/// The record as a take-over has left it.
+fn taken_over(row: SessionRow, patch: SessionPatch) -> SessionRow {
+    let (node, epoch) = patch.owner.unwrap_or((row.node, row.epoch));
+    SessionRow {
+        state: patch.state.unwrap_or(row.state),
+        node,
+        epoch,
+        put_away_at_ms: None,
+        messages: patch.messages.unwrap_or_default(),
+        total_cost_usd: patch.total_cost_usd,
+        ..row
     }
 }

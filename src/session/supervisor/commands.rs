@@ -1,11 +1,13 @@
 //! What a supervisor is asked to do, and what it answers.
 
+use std::collections::hash_map::Entry;
+
 use tokio::time::Instant;
 
 use super::Supervisor;
-use super::life::{Applied, Change, Life, Reply};
+use super::life::{Applied, Change, Life, Over, Reply};
 use crate::api::event::{EndReason, SessionState};
-use crate::api::session::{OWN_REQUEST_PREFIX, PermissionMode};
+use crate::api::session::{OWN_REQUEST_PREFIX, OnDisconnect, PermissionMode};
 use crate::claude::{ClientInput, control};
 use crate::session::error::SessionError;
 use crate::session::handle::Command;
@@ -32,16 +34,29 @@ impl Supervisor {
             },
             Command::Respond { answer, username } => self.respond(life, &answer, &username).await,
             Command::Input(input) => self.input(life, *input).await,
-            Command::Hold => {
-                life.holders += 1;
+            Command::Hold { at } => {
+                *life.holders.entry(at).or_default() += 1;
                 life.timers.remove(&Timer::Disconnect);
                 Ok(life.machine.state())
             }
-            Command::LetGo => {
-                life.holders = life.holders.saturating_sub(1);
-                if life.holders == 0 {
-                    self.arm(Timer::Disconnect, life);
+            Command::LetGo { at } => {
+                if let Entry::Occupied(mut held) = life.holders.entry(at) {
+                    *held.get_mut() -= 1;
+                    if *held.get() == 0 {
+                        held.remove();
+                        self.let_go_by_one(life);
+                    }
                 }
+                Ok(life.machine.state())
+            }
+            Command::NodeGone { node } => {
+                if life.holders.remove(&node).is_some() {
+                    self.let_go_by_one(life);
+                }
+                Ok(life.machine.state())
+            }
+            Command::Disown => {
+                life.over.get_or_insert(Over::Disowned);
                 Ok(life.machine.state())
             }
             Command::Stop(reason) => self.stop(life, Input::Stop(reason)).await,
@@ -52,9 +67,16 @@ impl Supervisor {
         drop(reply.send(answer));
     }
 
+    /// A node has no connection any more that the session lives for. If none has one, its time begins to run.
+    fn let_go_by_one(&self, life: &mut Life) {
+        if life.holders.is_empty() && self.plan.on_disconnect() == OnDisconnect::Stop {
+            self.arm(Timer::Disconnect, life);
+        }
+    }
+
     async fn steer(&mut self, life: &mut Life, command: &Command) -> Result<SessionState, SessionError> {
         let state = life.machine.state();
-        let wrong = |need| Err(SessionError::WrongState { state, need });
+        let wrong = |need| Err(SessionError::wrong_state(state, need));
         let input = match command {
             Command::Interrupt if life.machine.interruptible() => Input::Interrupt,
             Command::Interrupt => return wrong("no turn is running"),
@@ -71,6 +93,8 @@ impl Supervisor {
     }
 
     async fn stop(&mut self, life: &mut Life, input: Input) -> Result<SessionState, SessionError> {
+        // Whosever it is: its processes are to end, and a stopped one hears nothing.
+        self.suspend(life, false);
         self.apply(life, input).await;
         if life.gate.as_ref().is_some_and(|started| !*started.borrow()) {
             // It still waits for leave to start: there is nothing to end.
@@ -96,7 +120,7 @@ impl Supervisor {
             } else {
                 "only an interactive session takes more messages"
             };
-            return Err(SessionError::WrongState { state, need });
+            return Err(SessionError::wrong_state(state, need));
         }
         match life.messages.take(message) {
             Taken::New => {
@@ -111,7 +135,7 @@ impl Supervisor {
     /// A raw line: what has a typed method goes its way, anything else to the agent as it is.
     async fn input(&mut self, life: &mut Life, input: ClientInput) -> Result<SessionState, SessionError> {
         let state = life.machine.state();
-        let wrong = |need| Err(SessionError::WrongState { state, need });
+        let wrong = |need| Err(SessionError::wrong_state(state, need));
         if !self.plan.raw {
             return wrong("it was not started with `raw: true`");
         }
@@ -167,7 +191,7 @@ impl Supervisor {
         }
         if !life.machine.listens() {
             let need = "its agent does not listen now";
-            drop(reply.send(Err(SessionError::WrongState { state, need })));
+            drop(reply.send(Err(SessionError::wrong_state(state, need))));
             return;
         }
         let last = changes.len().saturating_sub(1);
@@ -244,7 +268,7 @@ impl Supervisor {
             tracing::warn!(session_id = %self.plan.id, request = id, "the agent has not answered a control request");
             if let Some(reply) = change.reply {
                 let need = "its agent has not answered";
-                drop(reply.send(Err(SessionError::WrongState { state, need })));
+                drop(reply.send(Err(SessionError::wrong_state(state, need))));
             }
         }
     }

@@ -34,6 +34,8 @@ impl Supervisor {
                     }
                 }
                 Effect::Freeze => life.then(JobDone::Settled, self.launcher.freeze(self.plan.id)),
+                // It goes on once the store can say whose it is.
+                Effect::Thaw if life.suspended => {}
                 Effect::Thaw => life.then(JobDone::Settled, self.launcher.thaw(self.plan.id)),
                 Effect::Sweep => life.then(JobDone::TreeGone, self.launcher.sweep(self.plan.id)),
                 Effect::Arm(timer) => self.arm(timer, life),
@@ -53,6 +55,24 @@ impl Supervisor {
             }
         }
         self.show_rest(life);
+    }
+
+    /// Stops the session's processes while the store can't say whose the session is: another node may have taken it
+    /// over, and two must not work in one workspace. What is paused stays so.
+    pub(super) fn suspend(&self, life: &mut Life, suspended: bool) {
+        if life.suspended == suspended || (suspended && life.control.is_none()) {
+            return;
+        }
+        life.suspended = suspended;
+        if life.machine.state() == SessionState::Paused {
+            return;
+        }
+        if suspended {
+            tracing::warn!(session_id = %self.plan.id, "the session's processes are stopped until the store is there");
+            life.then(JobDone::Settled, self.launcher.freeze(self.plan.id));
+        } else {
+            life.then(JobDone::Settled, self.launcher.thaw(self.plan.id));
+        }
     }
 
     fn spawn(&self, life: &mut Life) {

@@ -2,7 +2,7 @@
 //! the session is no longer this node's.
 
 use super::life::{Life, Over};
-use super::{Right, Supervisor};
+use super::{Left, Right, Supervisor};
 use crate::api::event::SessionState;
 use crate::process::Signal;
 use crate::session::machine::Outcome;
@@ -11,15 +11,16 @@ use crate::telemetry::metrics;
 use crate::telemetry::time::now_ms;
 
 impl Supervisor {
-    pub(super) async fn finish(self, life: Life) {
+    pub(super) async fn finish(self, life: Life) -> Left {
         match life.over {
             Some(Over::Ended(outcome)) => self.end(*outcome, life.started, life.cost).await,
+            Some(Over::Disowned) => self.abandon(life, &StoreError::NotOwner).await,
             Some(Over::LetGo) | None => self.let_go(life).await,
         }
     }
 
     /// Writes the terminal event, waits until it is acknowledged, and only then shows the end, everywhere at once.
-    async fn end(mut self, outcome: Outcome, started: bool, cost: f64) {
+    async fn end(mut self, outcome: Outcome, started: bool, cost: f64) -> Left {
         let reason = outcome.reason;
         let now = now_ms();
         let resumable = self.plan.resumable && started;
@@ -36,17 +37,20 @@ impl Supervisor {
         let show = || {
             self.state.send_replace(SessionState::Ended);
         };
+        let mut left = Left::Ended;
         if let Err(error) = self.log.end(&ended, patch, show).await {
             tracing::error!(session_id = %self.plan.id, %error, "the end of a session could not be written");
             show();
+            left = Left::Abandoned;
         }
         metrics::session_ended(reason);
         metrics::session_moved(Some(before), None);
         tracing::info!(session_id = %self.plan.id, reason = reason.as_str(), duration_ms = ended.duration_ms, "session ended");
+        left
     }
 
     /// The session rests without a process, and nobody runs it from now on: the record says so.
-    async fn let_go(mut self, mut life: Life) {
+    async fn let_go(mut self, mut life: Life) -> Left {
         // Who asks from now on is sent away, and asks again once the record is written.
         self.commands.close();
         while let Ok(refused) = self.commands.try_recv() {
@@ -60,17 +64,17 @@ impl Supervisor {
         });
         if let Err(error) = self.log.flush().await {
             life.over = None;
-            self.abandon(life, &error).await;
-            return;
+            return self.abandon(life, &error).await;
         }
         self.record.flush().await;
         self.log.rest();
         metrics::session_moved(Some(SessionState::Idle), None);
         tracing::info!(session_id = %self.plan.id, "session put away");
+        Left::PutAway
     }
 
     /// The store says that the session is no longer this node's: its process goes, and nothing more is written.
-    pub(super) async fn abandon(mut self, mut life: Life, error: &StoreError) {
+    pub(super) async fn abandon(mut self, mut life: Life, error: &StoreError) -> Left {
         tracing::error!(session_id = %self.plan.id, %error, "a session's log can't be written any more; it is given up");
         if let Some(control) = life.control.take() {
             let _ = control.signal(Signal::Kill);
@@ -81,5 +85,6 @@ impl Supervisor {
         }
         let before = self.state.send_replace(SessionState::Ended);
         metrics::session_moved(Some(before), None);
+        Left::Abandoned
     }
 }

@@ -40,6 +40,8 @@ pub(super) enum Happened {
     Job(JobDone),
     Timer(Timer),
     Logged(Result<(), StoreError>),
+    /// The store can say (again) whose the session is, or can't any more.
+    Standing(bool),
     Recorded,
 }
 
@@ -71,6 +73,8 @@ pub(super) enum Over {
     Ended(Box<Outcome>),
     /// It was put away.
     LetGo,
+    /// It is no longer this node's.
+    Disowned,
 }
 
 /// The changing side of a session.
@@ -96,8 +100,11 @@ pub(super) struct Life {
     pub spawned_at: Instant,
     pub last_output: Instant,
     pub stalled: bool,
-    /// Connections that a session with `on_disconnect: stop` lives for; the one that started it is the first.
-    pub holders: u32,
+    /// Connections that a session with `on_disconnect: stop` lives for, by the node that has them; the one that started
+    /// it is the first.
+    pub holders: HashMap<String, u32>,
+    /// Its processes are stopped for now, because the store can't say whether the session is still this node's.
+    pub suspended: bool,
     /// The agent's pipe is not read because too much waits for the store.
     pub held_back: bool,
     /// The agent has been ready: there is a conversation.
@@ -111,7 +118,7 @@ pub(super) struct Life {
 
 impl Life {
     /// The life of a session that has just come to this node.
-    pub(super) fn new(machine: Machine, started: bool, cost: f64) -> Self {
+    pub(super) fn new(machine: Machine, started: bool, cost: f64, node: &str) -> Self {
         let now = Instant::now();
         Self {
             machine,
@@ -131,7 +138,8 @@ impl Life {
             spawned_at: now,
             last_output: now,
             stalled: false,
-            holders: 1,
+            holders: HashMap::from([(node.to_owned(), 1)]),
+            suspended: false,
             held_back: false,
             started,
             cost,

@@ -46,6 +46,17 @@ pub(super) enum Right {
     None,
 }
 
+/// How a supervisor has left its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It has ended.
+    Ended,
+    /// It is put away: nobody runs it.
+    PutAway,
+    /// It is another node's, or its record is gone.
+    Abandoned,
+}
+
 /// One session's owner.
 pub(super) struct Supervisor {
     pub plan: Plan,
@@ -66,11 +77,15 @@ pub(super) struct Supervisor {
     pub cost: watch::Sender<Option<f64>>,
     pub model: watch::Sender<Option<String>>,
     pub created_at_ms: u64,
+    /// This node's name.
+    pub node: Arc<str>,
+    /// Can the store say whose the session is? While it can't, another node may have taken it.
+    pub sure: watch::Receiver<bool>,
 }
 
 impl Supervisor {
     /// Runs the session to its end, or until it is put away.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self) -> Left {
         if self.plan.origin == Origin::New {
             metrics::session_started(kind_word(self.plan.kind));
         }
@@ -80,7 +95,7 @@ impl Supervisor {
         };
         metrics::session_moved(None, Some(machine.state()));
         let woken = self.plan.origin != Origin::New;
-        let mut life = Life::new(machine, woken, self.plan.cost_before);
+        let mut life = Life::new(machine, woken, self.plan.cost_before, &self.node);
         self.tell_origin(life.machine.state());
         if let Some(message) = self.plan.message.take() {
             // The first one is always taken.
@@ -93,11 +108,10 @@ impl Supervisor {
         while life.over.is_none() {
             let happened = self.wait(&mut life).await;
             if let Err(error) = self.take_in(&mut life, happened).await {
-                self.abandon(life, &error).await;
-                return;
+                return self.abandon(life, &error).await;
             }
         }
-        self.finish(life).await;
+        self.finish(life).await
     }
 
     /// Tells why a session that has been here before is here again.
@@ -116,7 +130,7 @@ impl Supervisor {
 
     /// Waits for the next thing to happen. Every branch is cancel-safe.
     async fn wait(&mut self, life: &mut Life) -> Happened {
-        self.hold_back(life, self.log.is_full());
+        self.hold_back(life, life.suspended || self.log.is_full());
         let reads = life.output.is_some() && !life.held_back;
         let counts = |(timer, _): &(&Timer, &Instant)| !(life.held_back && JUDGE_OUTPUT.contains(timer));
         let next_timer = life.timers.iter().filter(counts).min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
@@ -136,6 +150,7 @@ impl Supervisor {
             }
             logged = self.log.advance(), if self.log.is_busy() => Happened::Logged(logged),
             () = self.record.advance(), if self.record.is_busy() => Happened::Recorded,
+            Ok(()) = self.sure.changed() => Happened::Standing(*self.sure.borrow_and_update()),
             timer = async { match next_timer {
                 Some((timer, at)) => { sleep_until(at).await; timer }
                 None => std::future::pending().await,
@@ -181,6 +196,7 @@ impl Supervisor {
                 life.output = Some(process.output);
                 life.control = Some(process.control);
                 life.ears = super::agent::Ears::default();
+                self.suspend(life, !*self.sure.borrow());
                 self.apply(life, Input::Spawned).await;
             }
             Happened::Job(JobDone::Spawned(Err(error))) => {
@@ -194,6 +210,7 @@ impl Supervisor {
             Happened::Timer(Timer::Permission) => self.deny_unanswered(life).await,
             Happened::Timer(Timer::Answer) => self.give_up_late_changes(life),
             Happened::Timer(timer) => self.apply(life, Input::Elapsed(timer)).await,
+            Happened::Standing(sure) => self.suspend(life, !sure),
             Happened::Logged(outcome) => return outcome,
         }
         Ok(())

@@ -31,7 +31,7 @@ impl Supervisor {
     ) -> Result<SessionState, SessionError> {
         if !life.questions.close(&answer.request_id) {
             let state = life.machine.state();
-            return Err(SessionError::WrongState { state, need: "that question is not open (any more)" });
+            return Err(SessionError::wrong_state(state, "that question is not open (any more)"));
         }
         life.say(answer_line(answer, self.plan.reads_workspace()));
         self.resolve(life, &answered(answer, username)).await;

@@ -1,0 +1,76 @@
+//! Starts and take-overs of which the store has not said whether they landed. They may, and then nobody would run the
+//! session: as soon as the store answers, what was begun is undone.
+
+use std::sync::Arc;
+
+use super::Sessions;
+use crate::api::event::{EndReason, SessionState};
+use crate::session::backoff::Backoff;
+use crate::session::one_at_a_time::Turn;
+use crate::session::recovery;
+use crate::store::{Created, NewSession, SessionPatch, SessionRow, StoreError};
+use crate::telemetry::tasks;
+use crate::telemetry::time::now_ms;
+
+impl Sessions {
+    /// The caller was told that its start has failed: it must not have happened. Until that is so, nobody starts
+    /// another session with its idempotency key.
+    pub(super) fn unmake(self: &Arc<Self>, session: NewSession, turn: Option<Turn>) {
+        let sessions = Arc::clone(self);
+        tasks::spawn("unmake-session", async move {
+            let _turn = turn;
+            let id = session.row.id;
+            match until_answered(|| sessions.store.create_session(session.clone())).await {
+                Ok(Created::New) => {}
+                // It was never made.
+                Ok(Created::Existing(_) | Created::KeyReused) | Err(_) => return,
+            }
+            let (reason, message) = (EndReason::SpawnFailed, Some("the store did not answer".to_owned()));
+            let feed = sessions.feeds.of(id, 0);
+            let ended =
+                recovery::end_without_process(&sessions.store, &sessions.node, &session.row, reason, message, feed);
+            if let Err(error) = ended.await {
+                tracing::error!(session_id = %id, %error, "a session that was not started could not be ended");
+                return;
+            }
+            if let Err(error) = until_answered(|| sessions.store.remove_session(id)).await {
+                tracing::warn!(session_id = %id, %error, "a session that was not started stays in the list");
+            }
+        });
+    }
+
+    /// A session at rest may have been taken over, and nobody runs it here: it is put away again.
+    pub(super) fn put_back(self: &Arc<Self>, row: SessionRow, taken: SessionPatch) {
+        let sessions = Arc::clone(self);
+        tasks::spawn("put-back-session", async move {
+            let (id, epoch) = (row.id, row.epoch + 1);
+            if until_answered(|| sessions.store.update_session(id, row.epoch, taken.clone())).await.is_err() {
+                // Somebody else has it.
+                return;
+            }
+            let rest = SessionPatch {
+                state: Some(SessionState::Idle),
+                put_away_at_ms: Some(Some(now_ms())),
+                messages: Some(Vec::new()),
+                ..SessionPatch::default()
+            };
+            if let Err(error) = until_answered(|| sessions.store.update_session(id, epoch, rest.clone())).await {
+                tracing::error!(session_id = %id, %error, "a session at rest could not be put away again");
+            }
+        });
+    }
+}
+
+/// Repeats a call until the store says what came of it.
+pub(super) async fn until_answered<T, F>(call: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut backoff = Backoff::default();
+    loop {
+        match call().await {
+            Err(error) if error.retryable() => backoff.pause().await,
+            answer => return answer,
+        }
+    }
+}
