@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::api::Role;
 use crate::api::selector::TypeSet;
 use crate::store::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery, SessionPatch,
-    SessionRow, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery,
+    SessionPatch, SessionRow, SlotOutcome, Spend, Store, StoreError,
 };
 
 /// Accounts by name. After [`Store::close`] it is away.

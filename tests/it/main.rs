@@ -31,6 +31,7 @@ mod rpc_methods;
 mod rpc_params;
 mod rpc_scopes;
 mod session;
+mod several;
 mod smoke;
 mod store_trouble;
 mod support;

@@ -129,7 +129,8 @@ impl Keeper {
 
     /// Notes who lives; whoever has gone takes its connections along.
     async fn note(&self, nodes: Vec<NodeSeen>) {
-        let lives = |nodes: &[NodeSeen], name: &str| nodes.iter().any(|seen| seen.node == name && seen.lease_left_ms > 0);
+        let lives =
+            |nodes: &[NodeSeen], name: &str| nodes.iter().any(|seen| seen.node == name && seen.lease_left_ms > 0);
         metrics::nodes_alive(nodes.iter().filter(|seen| seen.lease_left_ms > 0).count());
         let before = self.sessions.nodes().seen.send_replace(nodes.into());
         let after = Arc::clone(&self.sessions.nodes().seen.borrow());

@@ -40,7 +40,13 @@ pub struct Nodes {
 impl Nodes {
     /// This node, which knows of no other yet.
     #[must_use]
-    pub fn new(name: &str, bus: Option<SharedBus>, lease: Duration, workspaces_shared: bool, started_at: String) -> Self {
+    pub fn new(
+        name: &str,
+        bus: Option<SharedBus>,
+        lease: Duration,
+        workspaces_shared: bool,
+        started_at: String,
+    ) -> Self {
         let (seen, sure) = (watch::Sender::new(Arc::default()), watch::Sender::new(true));
         Self { name: name.into(), bus, lease, workspaces_shared, started_at, seen, sure }
     }

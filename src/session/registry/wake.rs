@@ -113,7 +113,11 @@ impl Sessions {
         }
     }
 
-    async fn send_absent(self: &Arc<Self>, caller: &Principal, params: &SendParams) -> Result<SendResult, SessionError> {
+    async fn send_absent(
+        self: &Arc<Self>,
+        caller: &Principal,
+        params: &SendParams,
+    ) -> Result<SendResult, SessionError> {
         let message = Message { id: params.message_id.unwrap_or_else(Uuid::new_v4), prompt: params.prompt.clone() };
         let message_id = message.id;
         let handle = self.wake(caller, params.session_id, message, params.queue.unwrap_or(true)).await?;
@@ -259,11 +263,7 @@ impl Sessions {
     }
 
     /// Asks a session that no supervisor here answers for. [`SessionError::LetGo`]: look again, it has moved.
-    pub(super) async fn ask_absent(
-        &self,
-        row: &SessionRow,
-        command: &Command,
-    ) -> Result<SessionState, SessionError> {
+    pub(super) async fn ask_absent(&self, row: &SessionRow, command: &Command) -> Result<SessionState, SessionError> {
         let (id, state) = (row.id, row.state);
         let rests = row.ended.is_none() && row.put_away_at_ms.is_some();
         match command {

@@ -5,7 +5,7 @@ mod agent_user;
 mod calls;
 mod cap;
 mod configuring;
-mod conversation;
+pub(crate) mod conversation;
 mod crash;
 mod drain;
 mod ends;

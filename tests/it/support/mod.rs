@@ -9,6 +9,7 @@ pub(crate) mod cli;
 pub(crate) mod client;
 pub(crate) mod dice;
 pub(crate) mod event;
+pub(crate) mod fleet;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod messages_api;
@@ -31,7 +32,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub(crate) use client::Client;
-pub(crate) use gateway::Gateway;
+pub(crate) use gateway::{Builder, Gateway};
 pub(crate) use messages_api::MessagesApi;
 
 /// How long a fact may take that takes milliseconds on an idle machine.
@@ -47,6 +48,19 @@ pub(crate) async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T
         assert!(Instant::now() < deadline, "waited {DEADLINE:?} in vain for: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Looks again and again until something is there; looking takes its time.
+pub(crate) async fn eventually_some<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    within(what, async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
 }
 
 /// Waits for `future`, at most [`DEADLINE`].

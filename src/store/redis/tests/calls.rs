@@ -98,9 +98,8 @@ async fn what_a_node_asks_is_not_done_after_its_time() {
 }
 
 async fn ask_and_drop(bus: &SharedBus, requests: &mut mpsc::Receiver<Incoming>) {
-    let asked = async {
-        while bus.call("b", Bytes::new(), Duration::from_millis(20)).await == Err(CallError::NobodyThere) {}
-    };
+    let asked =
+        async { while bus.call("b", Bytes::new(), Duration::from_millis(20)).await == Err(CallError::NobodyThere) {} };
     tokio::join!(asked, requests.recv());
 }
 

@@ -1,0 +1,4 @@
+//! Several gateways on one Redis: any of them serves any client, and one that dies leaves nothing behind.
+
+mod dead_node;
+mod elsewhere;
