@@ -127,7 +127,7 @@ impl App {
         let policy = Policy::new(agent.clone(), settings.sessions.clone(), workspaces, first_principal);
         let admission = Admission::new(Arc::clone(&store), &node, &settings.sessions);
         let stop = CancellationToken::new();
-        admission.keep_leases(stop.clone());
+        admission.keep_slots(stop.clone());
         let sessions =
             Sessions::new(&node, Arc::clone(&store), policy, admission, Arc::clone(&launcher), session_settings);
         sessions.resume_lost(recovered.to_resume).await;
