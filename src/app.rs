@@ -128,7 +128,10 @@ impl App {
         let policy = Policy::new(agent.clone(), settings.sessions.clone(), workspaces, first_principal);
         let admission = Admission::new(Arc::clone(&store), &node, &settings.sessions);
         let stop = CancellationToken::new();
-        admission.keep_leases(stop.clone());
+        admission.keep_slots(stop.clone());
+        if let Some(bus) = store.bus() {
+            admission.hear_slots(&bus, stop.clone());
+        }
         let nodes = Nodes::new(
             &node,
             store.bus(),

@@ -42,11 +42,11 @@ pub struct ServerInfo {
     pub store: String,
     /// Seconds since the start.
     pub uptime_seconds: u64,
-    /// Slots taken now.
+    /// Slots taken now, on all gateways that share the store.
     pub active_sessions: u64,
     /// Slots there are.
     pub max_sessions: u32,
-    /// Sessions of this node that wait for a slot.
+    /// Sessions that wait for a slot, on all gateways that share the store.
     pub queued_sessions: u64,
     /// Open connections of this node.
     pub connections: u64,

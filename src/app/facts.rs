@@ -53,7 +53,8 @@ impl GatewayFacts for Facts {
     }
 
     async fn slots(&self) -> (u64, u32) {
-        self.sessions.slots().await
+        let (slots, max_sessions) = self.sessions.slots().await;
+        (slots.taken, max_sessions)
     }
 
     fn uptime_seconds(&self) -> u64 {

@@ -10,8 +10,9 @@ use uuid::Uuid;
 use crate::api::Role;
 use crate::api::selector::TypeSet;
 use crate::store::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery,
-    SessionPatch, SessionRow, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
+    NodeSlots, NodesSeen, Page, PutAwayQuery, SessionPatch, SessionRow, SlotAsked, SlotCounts, SlotLimits, SlotOutcome,
+    Spend, Store, StoreError,
 };
 
 /// Accounts by name. After [`Store::close`] it is away.
@@ -104,19 +105,36 @@ impl Store for FakeStore {
     async fn purge(&self, _max_batches: u32) -> Result<bool, StoreError> {
         Err(StoreError::Missing)
     }
-    async fn take_slot(&self, _id: Uuid, _node: &str, _cap: u32, _lease_ms: u64) -> Result<SlotOutcome, StoreError> {
+    async fn take_slot(&self, _asked: SlotAsked, _limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
         Err(StoreError::Missing)
     }
-    async fn renew_slots(&self, _node: &str, _lease_ms: u64) -> Result<(), StoreError> {
+    async fn join_line(
+        &self,
+        _asked: SlotAsked,
+        _limits: SlotLimits,
+        _line: LineLimits,
+    ) -> Result<LineOutcome, StoreError> {
         Err(StoreError::Missing)
     }
-    async fn release_slot(&self, _id: Uuid) -> Result<(), StoreError> {
+    async fn line_of(
+        &self,
+        _node: &str,
+        _limits: SlotLimits,
+        _held_for_ms: u64,
+        _positions: bool,
+    ) -> Result<NodeSlots, StoreError> {
         Err(StoreError::Missing)
     }
-    async fn release_node_slots(&self, _node: &str) -> Result<u64, StoreError> {
+    async fn release_slot(&self, _id: Uuid, _limits: SlotLimits) -> Result<(), StoreError> {
         Err(StoreError::Missing)
     }
-    async fn slots_taken(&self) -> Result<u64, StoreError> {
+    async fn restate_slots(&self, _node: &str, _slots: Vec<(Uuid, String)>) -> Result<Vec<Uuid>, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn forget_node_slots(&self, _node: &str) -> Result<u64, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn slots(&self) -> Result<SlotCounts, StoreError> {
         Err(StoreError::Missing)
     }
     async fn keep_node(&self, _node: &str, _about: &str, _lease_ms: u64) -> Result<NodesSeen, StoreError> {

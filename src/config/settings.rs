@@ -208,17 +208,17 @@ impl Default for WebSocketSettings {
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SessionSettings {
-    /// Slots: sessions with a live process at once.
+    /// Slots: sessions with a live process at once, on all gateways of a store together (give them all the same limits).
     pub max_sessions: u32,
-    /// Slots of one node that one principal may have at once; 0: no limit.
+    /// Slots that one principal may have at once; 0: no limit.
     pub max_sessions_per_principal: u32,
-    /// Sessions that may wait for a slot (`queue: true`); one more is refused. 0: none may.
+    /// Sessions that may wait for a slot (`queue: true`), on all gateways together; one more is refused. 0: none may.
     pub max_queue: u32,
     /// Sessions of one principal that may wait for a slot.
     pub max_queued_per_principal: u32,
     /// A session that names no time waits so long for a slot; 0: for ever.
     pub queue_timeout_seconds: Seconds,
-    /// While Claude's account is at its usage limit, nobody who waits gets a slot.
+    /// While a gateway's Claude account is at its usage limit, nobody who waits there gets a slot.
     pub hold_queue_while_rate_limited: bool,
     /// Agents being started at once; 0: as many as there are cores.
     pub max_concurrent_starts: usize,

@@ -32,7 +32,7 @@ pub async fn recover(store: &SharedStore, node: &str, user: Option<&RunAs>) -> R
         tracing::warn!(killed = swept.killed, "processes of an older instance were still there");
         metrics::processes_swept(swept.killed);
     }
-    store.release_node_slots(node).await?;
+    store.forget_node_slots(node).await?;
     let unfinished = store.unfinished_sessions(Some(node)).await?;
     let (to_resume, lost): (Vec<_>, Vec<_>) =
         unfinished.into_iter().partition(|row| row.on_lost == OnLost::Resume && row.kind == SessionKind::Claude);

@@ -2,7 +2,8 @@
 //! [`StoreError::Away`].
 //!
 //! Half of the failing writes land all the same, as they do when an answer is lost on its way; failing reads
-//! reach nothing. Which calls fail comes from a seed: the same calls in the same order fail the same way.
+//! reach nothing. A write is under way for a moment before it lands and after it, so that whoever asks can go away
+//! meanwhile. Which calls fail comes from a seed: the same calls in the same order fail the same way.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -14,8 +15,9 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery,
-    SessionPatch, SessionRow, SharedBus, SharedStore, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
+    NodeSlots, NodesSeen, Page, PutAwayQuery, SessionPatch, SessionRow, SharedBus, SharedStore, SlotAsked, SlotCounts,
+    SlotLimits, SlotOutcome, Spend, Store, StoreError,
 };
 
 use crate::api::selector::TypeSet;
@@ -131,8 +133,14 @@ impl Faulty {
     }
 
     async fn writes<T: Send>(&self, call: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
-        match self.fate() {
-            Fate::Passes => call.await,
+        let fate = self.fate();
+        tokio::task::yield_now().await;
+        match fate {
+            Fate::Passes => {
+                let answer = call.await;
+                tokio::task::yield_now().await;
+                answer
+            }
             Fate::Fails => Err(self.away()),
             Fate::LandsAndFails => {
                 if call.await.is_ok() {
@@ -235,24 +243,43 @@ impl Store for Faulty {
         self.writes(self.inner.purge(max_batches)).await
     }
 
-    async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {
-        self.writes(self.inner.take_slot(id, node, cap, lease_ms)).await
+    async fn take_slot(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
+        self.writes(self.inner.take_slot(asked, limits)).await
     }
 
-    async fn renew_slots(&self, node: &str, lease_ms: u64) -> Result<(), StoreError> {
-        self.writes(self.inner.renew_slots(node, lease_ms)).await
+    async fn join_line(
+        &self,
+        asked: SlotAsked,
+        limits: SlotLimits,
+        line: LineLimits,
+    ) -> Result<LineOutcome, StoreError> {
+        self.writes(self.inner.join_line(asked, limits, line)).await
     }
 
-    async fn release_slot(&self, id: Uuid) -> Result<(), StoreError> {
-        self.writes(self.inner.release_slot(id)).await
+    async fn line_of(
+        &self,
+        node: &str,
+        limits: SlotLimits,
+        held_for_ms: u64,
+        positions: bool,
+    ) -> Result<NodeSlots, StoreError> {
+        self.writes(self.inner.line_of(node, limits, held_for_ms, positions)).await
     }
 
-    async fn release_node_slots(&self, node: &str) -> Result<u64, StoreError> {
-        self.writes(self.inner.release_node_slots(node)).await
+    async fn release_slot(&self, id: Uuid, limits: SlotLimits) -> Result<(), StoreError> {
+        self.writes(self.inner.release_slot(id, limits)).await
     }
 
-    async fn slots_taken(&self) -> Result<u64, StoreError> {
-        self.reads(self.inner.slots_taken()).await
+    async fn restate_slots(&self, node: &str, slots: Vec<(Uuid, String)>) -> Result<Vec<Uuid>, StoreError> {
+        self.writes(self.inner.restate_slots(node, slots)).await
+    }
+
+    async fn forget_node_slots(&self, node: &str) -> Result<u64, StoreError> {
+        self.writes(self.inner.forget_node_slots(node)).await
+    }
+
+    async fn slots(&self) -> Result<SlotCounts, StoreError> {
+        self.reads(self.inner.slots()).await
     }
 
     async fn keep_node(&self, node: &str, about: &str, lease_ms: u64) -> Result<NodesSeen, StoreError> {

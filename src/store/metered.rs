@@ -13,8 +13,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery,
-    SessionPatch, SessionRow, SharedBus, SharedStore, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
+    NodeSlots, NodesSeen, Page, PutAwayQuery, SessionPatch, SessionRow, SharedBus, SharedStore, SlotAsked, SlotCounts,
+    SlotLimits, SlotOutcome, Spend, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::metrics;
@@ -72,10 +73,12 @@ meters!(
     remove_session,
     purge,
     take_slot,
-    renew_slots,
+    join_line,
+    line_of,
     release_slot,
-    release_node_slots,
-    slots_taken,
+    restate_slots,
+    forget_node_slots,
+    slots,
     keep_node,
     forget_node,
     add_spend,
@@ -197,24 +200,43 @@ impl Store for Metered {
         self.meters.purge.measure(self.inner.purge(max_batches)).await
     }
 
-    async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {
-        self.meters.take_slot.measure(self.inner.take_slot(id, node, cap, lease_ms)).await
+    async fn take_slot(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
+        self.meters.take_slot.measure(self.inner.take_slot(asked, limits)).await
     }
 
-    async fn renew_slots(&self, node: &str, lease_ms: u64) -> Result<(), StoreError> {
-        self.meters.renew_slots.measure(self.inner.renew_slots(node, lease_ms)).await
+    async fn join_line(
+        &self,
+        asked: SlotAsked,
+        limits: SlotLimits,
+        line: LineLimits,
+    ) -> Result<LineOutcome, StoreError> {
+        self.meters.join_line.measure(self.inner.join_line(asked, limits, line)).await
     }
 
-    async fn release_slot(&self, id: Uuid) -> Result<(), StoreError> {
-        self.meters.release_slot.measure(self.inner.release_slot(id)).await
+    async fn line_of(
+        &self,
+        node: &str,
+        limits: SlotLimits,
+        held_for_ms: u64,
+        positions: bool,
+    ) -> Result<NodeSlots, StoreError> {
+        self.meters.line_of.measure(self.inner.line_of(node, limits, held_for_ms, positions)).await
     }
 
-    async fn release_node_slots(&self, node: &str) -> Result<u64, StoreError> {
-        self.meters.release_node_slots.measure(self.inner.release_node_slots(node)).await
+    async fn release_slot(&self, id: Uuid, limits: SlotLimits) -> Result<(), StoreError> {
+        self.meters.release_slot.measure(self.inner.release_slot(id, limits)).await
     }
 
-    async fn slots_taken(&self) -> Result<u64, StoreError> {
-        self.meters.slots_taken.measure(self.inner.slots_taken()).await
+    async fn restate_slots(&self, node: &str, slots: Vec<(Uuid, String)>) -> Result<Vec<Uuid>, StoreError> {
+        self.meters.restate_slots.measure(self.inner.restate_slots(node, slots)).await
+    }
+
+    async fn forget_node_slots(&self, node: &str) -> Result<u64, StoreError> {
+        self.meters.forget_node_slots.measure(self.inner.forget_node_slots(node)).await
+    }
+
+    async fn slots(&self) -> Result<SlotCounts, StoreError> {
+        self.meters.slots.measure(self.inner.slots()).await
     }
 
     async fn keep_node(&self, node: &str, about: &str, lease_ms: u64) -> Result<NodesSeen, StoreError> {

@@ -14,6 +14,7 @@ mod error;
 pub mod metered;
 mod open;
 pub mod redis;
+pub mod slots;
 pub mod sqlite;
 pub mod types;
 
@@ -30,9 +31,10 @@ use uuid::Uuid;
 pub use bus::{Asker, Bus, CallError, Incoming, SharedBus, Topic, Watch};
 pub use error::StoreError;
 pub use open::{open, open_when_there};
+pub use slots::{LineLimits, LineOutcome, NodeSlots, SlotAsked, SlotCounts, SlotLimits, SlotOutcome};
 pub use types::{
     Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodeSeen, NodesSeen, Page,
-    PutAwayQuery, SessionPatch, SessionRow, SlotOutcome, Spend,
+    PutAwayQuery, SessionPatch, SessionRow, Spend,
 };
 
 use crate::api::selector::TypeSet;
@@ -147,24 +149,45 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// died has left is deleted too.
     async fn purge(&self, max_batches: u32) -> Result<bool, StoreError>;
 
-    // --- slots ------------------------------------------------------------------------------------
+    // --- slots and the line: the rules stand in `slots` --------------------------------------------
 
-    /// Takes a slot for `id` if fewer than `cap` are taken; taking it again is a success, renews its lease and
-    /// makes it `node`'s. A slot whose lease has run out counts no more.
-    async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError>;
+    /// Takes a slot at once, unless that passes the line, the principal's limit or the number of slots. Taking it
+    /// again is a success and changes nothing.
+    async fn take_slot(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError>;
 
-    /// Extends the leases of all slots of `node`, from now. A lease that has run out is extended too, unless
-    /// somebody has asked for a slot since: then it is gone.
-    async fn renew_slots(&self, node: &str, lease_ms: u64) -> Result<(), StoreError>;
+    /// Takes a slot if there is one for it now, else the last place in the line. Again for one that has a slot or a
+    /// place already: it is told what it has.
+    async fn join_line(
+        &self,
+        asked: SlotAsked,
+        limits: SlotLimits,
+        line: LineLimits,
+    ) -> Result<LineOutcome, StoreError>;
 
-    /// Gives a slot back; one that is not taken is no error.
-    async fn release_slot(&self, id: Uuid) -> Result<(), StoreError>;
+    /// Holds the line of that node for so long (0: no longer), lets in who may go, on all nodes, and tells what the
+    /// node has. Positions cost more, the more wait.
+    async fn line_of(
+        &self,
+        node: &str,
+        limits: SlotLimits,
+        held_for_ms: u64,
+        positions: bool,
+    ) -> Result<NodeSlots, StoreError>;
 
-    /// Gives back every slot of `node`; returns how many.
-    async fn release_node_slots(&self, node: &str) -> Result<u64, StoreError>;
+    /// Gives a slot back, or a place in the line, whatever it is by now; then lets in who may go. One that is
+    /// neither is no error.
+    async fn release_slot(&self, id: Uuid, limits: SlotLimits) -> Result<(), StoreError>;
 
-    /// How many slots are taken.
-    async fn slots_taken(&self) -> Result<u64, StoreError>;
+    /// That node has these slots (ids and owners): those that are not known are taken, also above the limits, and
+    /// are returned. One that waits in the line waits no more. What else the node has stays as it is.
+    async fn restate_slots(&self, node: &str, slots: Vec<(Uuid, String)>) -> Result<Vec<Uuid>, StoreError>;
+
+    /// That node is no more: its slots come free, its places go, its line is not held. Returns how many slots.
+    /// Others who wait are let in by the next call of their nodes.
+    async fn forget_node_slots(&self, node: &str) -> Result<u64, StoreError>;
+
+    /// How many slots are taken and how many wait, over all nodes.
+    async fn slots(&self) -> Result<SlotCounts, StoreError>;
 
     // --- nodes ------------------------------------------------------------------------------------
 

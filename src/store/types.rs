@@ -230,23 +230,6 @@ pub struct Spend {
     pub micro_usd: u64,
 }
 
-/// What came of asking for a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SlotOutcome {
-    /// The slot is taken; so many are taken now.
-    Taken {
-        /// How many, this one included.
-        taken: u64,
-    },
-    /// All are taken.
-    Full {
-        /// How many.
-        taken: u64,
-        /// When the first lease ends unless it is renewed, in milliseconds from now.
-        next_expiry_ms: u64,
-    },
-}
-
 /// An account as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {

@@ -16,7 +16,7 @@ pub(in crate::rpc) fn register(registrar: &mut Registrar) -> Result<(), Register
 
 async fn info(request: Request<Info>) -> Result<ServerInfo, RpcError> {
     let context = &request.context;
-    let (active_sessions, max_sessions) = context.sessions.slots().await;
+    let (slots, max_sessions) = context.sessions.slots().await;
     Ok(ServerInfo {
         name: "cc-gateway".to_owned(),
         version: VERSION.to_owned(),
@@ -24,9 +24,9 @@ async fn info(request: Request<Info>) -> Result<ServerInfo, RpcError> {
         node: context.node.clone(),
         store: context.store.to_owned(),
         uptime_seconds: context.started.elapsed().as_secs(),
-        active_sessions,
+        active_sessions: slots.taken,
         max_sessions,
-        queued_sessions: context.sessions.waiting() as u64,
+        queued_sessions: slots.waiting,
         connections: context.connections.load(Ordering::Relaxed),
         draining: context.sessions.is_draining(),
         nodes: context.sessions.nodes().living(),

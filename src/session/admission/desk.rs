@@ -1,30 +1,31 @@
-//! The desk: the line under its lock, the store behind it, and the one task that serves those who wait.
+//! The desk: what this node asks of the slots and the line in the store, and the one task that serves those of this
+//! node who wait.
 //!
-//! The task lives while somebody waits. It asks the store for a slot and only then looks who is first, so that
-//! a slot always goes to who is next at that very moment. It asks when a slot of this node comes free, and now
-//! and then because one of another node may have. The lock is never held across an await, and no slot is
-//! dropped under it: a slot's drop takes it.
+//! The line itself is in the store, one for all gateways. Whoever changes it there lets in who is next, on whatever
+//! node: the task only looks who of this node has got a slot and where the others stand. It looks when it is woken,
+//! and now and then, because other nodes change the line too. What it finds that nobody here knows it gives back; who
+//! has lost their place, because the store has forgotten it, takes another one. The lock is never held across an
+//! await, and no slot is dropped under it: a slot's drop takes it.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 use uuid::Uuid;
 
-use super::line::{Joined, Line};
+use super::ours::Ours;
 use super::slot::Slot;
-use super::waiting::Waiting;
+use super::waiting::{Admitted, Waiting};
 use crate::config::settings::SessionSettings;
 use crate::session::backoff::Backoff;
 use crate::session::error::{LimitReason, SessionError};
-use crate::store::{SharedStore, SlotOutcome, StoreError};
+use crate::store::{LineLimits, LineOutcome, SharedStore, SlotAsked, SlotLimits, SlotOutcome, StoreError};
 use crate::telemetry::time::now_ms;
 use crate::telemetry::{metrics, tasks};
 
-/// How often the store is asked while somebody waits: slots of other nodes come free without a word.
-const POLL: Duration = Duration::from_millis(500);
-/// How often positions are told at most: in a long line each free slot changes all of them.
+/// How often the store is asked for positions while somebody waits: at least, because other nodes may move the line
+/// without a word, and at most, because in a long line each free slot changes all of them.
 const TELL_EVERY: Duration = Duration::from_millis(250);
 /// When a refused caller does well to try again.
 const RETRY_MS: u64 = 1_000;
@@ -34,36 +35,33 @@ const LONGEST_RETRY_MS: u64 = 60_000;
 /// What one node's admission shares.
 #[derive(Debug)]
 pub(super) struct Desk {
-    pub(super) max_sessions: u32,
+    pub(super) limits: SlotLimits,
+    line: LineLimits,
     /// Shared by callers and by the task that serves; locked for moments only.
-    pub(super) line: Mutex<Line>,
+    pub(super) ours: Mutex<Ours>,
     pub(super) room_wanted: Arc<Notify>,
     store: SharedStore,
     node: Arc<str>,
-    lease_ms: u64,
-    max_queue: u32,
     holds: bool,
     /// Wakes the task that serves the line.
     wake: Notify,
 }
 
-/// One slot in its owner's count; it counts until this is dropped.
-#[derive(Debug)]
-pub(super) struct Share {
-    desk: Arc<Desk>,
-    owner: Arc<str>,
-}
-
 impl Desk {
     pub(super) fn new(store: SharedStore, node: &str, settings: &SessionSettings) -> Self {
         Self {
-            max_sessions: settings.max_sessions,
-            line: Mutex::new(Line::new(settings)),
+            limits: SlotLimits {
+                max_sessions: settings.max_sessions,
+                max_sessions_per_principal: settings.max_sessions_per_principal,
+            },
+            line: LineLimits {
+                max_queue: settings.max_queue,
+                max_queued_per_principal: settings.max_queued_per_principal,
+            },
+            ours: Mutex::default(),
             room_wanted: Arc::new(Notify::new()),
             store,
             node: node.into(),
-            lease_ms: u64::try_from(settings.slot_lease_seconds.duration().as_millis()).unwrap_or(u64::MAX),
-            max_queue: settings.max_queue,
             holds: settings.hold_queue_while_rate_limited,
             wake: Notify::new(),
         }
@@ -71,197 +69,195 @@ impl Desk {
 
     /// May anybody wait at all?
     pub(super) fn has_line(&self) -> bool {
-        self.max_queue > 0
+        self.line.max_queue > 0
     }
 
-    /// Counts a slot that is about to be taken without waiting.
-    pub(super) fn enter(self: &Arc<Self>, owner: &str) -> Result<Share, SessionError> {
-        let entered = self.line.lock().enter(owner);
-        match entered {
-            Ok(owner) => Ok(self.share(owner)),
-            Err(reason) => Err(self.refusal(reason)),
-        }
-    }
-
-    /// The same, but not while the line is held; `None` for whoever has to wait.
-    pub(super) fn enter_past_nobody(self: &Arc<Self>, owner: &str) -> Option<Share> {
-        let mut line = self.line.lock();
-        if line.held_for_ms(now_ms()) > 0 {
-            return None;
-        }
-        let owner = line.enter(owner).ok()?;
-        Some(self.share(owner))
-    }
-
-    fn share(self: &Arc<Self>, owner: Arc<str>) -> Share {
-        Share { desk: Arc::clone(self), owner }
-    }
-
-    /// Asks for a slot once.
-    pub(super) async fn take_now(self: &Arc<Self>, session: Uuid, share: Share) -> Result<Slot, SessionError> {
-        let mut slot = Slot::to_ask_for(self);
-        slot.assign(session, share);
-        match slot.ask().await? {
-            SlotOutcome::Taken { .. } => Ok(slot),
-            SlotOutcome::Full { next_expiry_ms, .. } => {
-                slot.forget();
-                self.room_wanted.notify_one();
-                // Leases are renewed while their sessions live, so the first expiry is only an upper bound.
-                let retry_after_ms = next_expiry_ms.clamp(100, RETRY_MS);
-                Err(SessionError::Limit { reason: LimitReason::Slots { max: self.max_sessions }, retry_after_ms })
+    /// Takes a slot without waiting, or refuses.
+    pub(super) async fn take(self: &Arc<Self>, session: Uuid, owner: &str) -> Result<Slot, SessionError> {
+        let id = Uuid::new_v4();
+        // If the answer is lost, its drop gives back what may have been taken.
+        let slot = Slot::to_ask_for(self, id, session, owner);
+        let reason = match self.store.take_slot(self.asked(id, owner), self.limits).await? {
+            SlotOutcome::Taken { .. } => {
+                self.ours.lock().has(id);
+                return Ok(slot);
             }
-        }
+            SlotOutcome::Full { .. } => {
+                self.room_wanted.notify_one();
+                LimitReason::Slots { max: self.limits.max_sessions }
+            }
+            SlotOutcome::Line { waiting } => {
+                LimitReason::Line { waiting: usize::try_from(waiting).unwrap_or(usize::MAX) }
+            }
+            SlotOutcome::OwnSessions => LimitReason::OwnSessions { max: self.limits.max_sessions_per_principal },
+        };
+        slot.forget();
+        Err(self.refusal(reason))
     }
 
-    /// Takes a place in the line.
-    pub(super) fn join(self: &Arc<Self>, session: Uuid, owner: &str) -> Result<Waiting, SessionError> {
-        let joined = {
-            let mut line = self.line.lock();
-            let joined = line.join(owner, session);
-            metrics::sessions_waiting(line.len());
-            joined
+    /// Takes a slot, or a place in the line.
+    pub(super) async fn take_or_wait(self: &Arc<Self>, session: Uuid, owner: &str) -> Result<Admitted, SessionError> {
+        let id = Uuid::new_v4();
+        let slot = Slot::to_ask_for(self, id, session, owner);
+        let reason = match self.store.join_line(self.asked(id, owner), self.limits, self.line).await? {
+            LineOutcome::Taken => {
+                self.ours.lock().has(id);
+                return Ok(Admitted::Slot(slot));
+            }
+            LineOutcome::Waiting { position } => return Ok(Admitted::Waiting(self.wait(id, slot, position))),
+            LineOutcome::QueueFull => LimitReason::QueueFull { max: self.line.max_queue },
+            LineOutcome::OwnQueue => LimitReason::OwnQueue { max: self.line.max_queued_per_principal },
         };
-        let (owner, Joined { ticket, granted, place, needs_service }) =
-            joined.map_err(|reason| self.refusal(reason))?;
+        slot.forget();
+        Err(self.refusal(reason))
+    }
+
+    fn wait(self: &Arc<Self>, id: Uuid, slot: Slot, position: u64) -> Waiting {
+        let (standing, needs_service) = self.change(|ours| ours.wait(id, position));
         if needs_service {
             tasks::spawn("waiting-line", Arc::clone(self).serve());
         } else {
             self.wake.notify_one();
         }
-        Ok(Waiting { desk: Arc::clone(self), owner, ticket, granted: Some(granted), place })
-    }
-
-    /// Gives a place up.
-    pub(super) fn leave(&self, owner: &Arc<str>, ticket: super::line::Ticket) {
-        let mut line = self.line.lock();
-        if line.leave(owner, ticket) {
-            metrics::sessions_waiting(line.len());
-            drop(line);
-            self.wake.notify_one();
-        }
+        Waiting::new(slot, standing)
     }
 
     /// See [`super::Admission::account_limited`].
     pub(super) fn hold(&self, until_ms: Option<u64>) {
         if self.holds {
-            self.line.lock().hold(until_ms.unwrap_or(0));
+            self.ours.lock().hold(until_ms.unwrap_or(0));
             self.wake.notify_one();
         }
     }
 
-    /// A slot has been given back to the store.
-    pub(super) fn slot_is_free(&self) {
-        self.line.lock().slot_is_free();
+    /// That slot or place is being given back.
+    pub(super) fn going(&self, id: Uuid) {
+        self.change(|ours| ours.going(id));
+    }
+
+    /// Gives a slot or a place back to the store.
+    pub(super) async fn release(&self, id: Uuid) -> Result<(), StoreError> {
+        self.store.release_slot(id, self.limits).await?;
+        self.ours.lock().forget(id);
+        // It may be one of ours who is next.
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// See [`super::Admission::line_moved`].
+    pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
 
-    pub(super) async fn ask_store(&self, id: Uuid) -> Result<SlotOutcome, StoreError> {
-        self.store.take_slot(id, &self.node, self.max_sessions, self.lease_ms).await
+    /// Tells the store which slots this node has, and looks what else it has of this node.
+    pub(super) async fn restate(&self) -> Result<(), StoreError> {
+        self.restate_slots().await?;
+        self.look(true).await
     }
 
-    pub(super) async fn release_in_store(&self, id: Uuid) -> Result<(), StoreError> {
-        self.store.release_slot(id).await
+    async fn restate_slots(&self) -> Result<(), StoreError> {
+        let slots = self.ours.lock().slots();
+        let added = self.store.restate_slots(&self.node, slots).await?;
+        if !added.is_empty() {
+            tracing::warn!(slots = added.len(), "the store had forgotten slots of this node; they are taken again");
+        }
+        for id in added {
+            // One that came back meanwhile must not stay.
+            if !self.ours.lock().holds(id) {
+                self.release(id).await?;
+            }
+        }
+        Ok(())
     }
 
-    pub(super) async fn renew_leases(&self) -> Result<(), StoreError> {
-        self.store.renew_slots(&self.node, self.lease_ms).await
+    /// Looks what the store has of this node, with positions if they are asked for, and tells whom it concerns.
+    pub(super) async fn look(&self, positions: bool) -> Result<(), StoreError> {
+        let (held_for_ms, newest) = {
+            let ours = self.ours.lock();
+            (ours.held_for_ms(now_ms()), ours.newest())
+        };
+        let found = self.store.line_of(&self.node, self.limits, held_for_ms, positions).await?;
+        let seen = self.change(|ours| ours.see(&found, newest));
+        seen.granted.into_iter().for_each(metrics::slot_waited);
+        if found.wanted {
+            self.room_wanted.notify_one();
+        }
+        for id in seen.strangers {
+            tracing::warn!(slot = %id, "a slot that nobody has is given back");
+            self.release(id).await?;
+        }
+        if !seen.lost.is_empty() {
+            // It may have forgotten slots too, which are not for those who wait.
+            self.restate_slots().await?;
+        }
+        for (id, owner) in seen.lost {
+            self.join_again(id, &owner).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes a new place for one whose place the store has forgotten: whoever was taken in is not refused now.
+    async fn join_again(&self, id: Uuid, owner: &str) -> Result<(), StoreError> {
+        let outcome = self.store.join_line(self.asked(id, owner), self.limits, LineLimits::NONE).await?;
+        let waits = {
+            let ours = self.ours.lock();
+            if let LineOutcome::Waiting { position } = outcome {
+                ours.stands_at(id, position);
+            }
+            ours.waits(id)
+        };
+        if !waits {
+            // It has left meanwhile, and what it left may have been the place before.
+            return self.release(id).await;
+        }
+        if outcome == LineOutcome::Taken {
+            self.change(|ours| ours.grant(id)).into_iter().for_each(metrics::slot_waited);
+        }
+        Ok(())
+    }
+
+    fn asked(&self, id: Uuid, owner: &str) -> SlotAsked {
+        let held_for_ms = self.ours.lock().held_for_ms(now_ms());
+        SlotAsked { id, owner: owner.to_owned(), node: self.node.to_string(), held_for_ms }
     }
 
     fn refusal(&self, reason: LimitReason) -> SessionError {
-        let held_ms = self.line.lock().held_for_ms(now_ms());
+        let held_ms = self.ours.lock().held_for_ms(now_ms());
         SessionError::Limit { reason, retry_after_ms: held_ms.clamp(RETRY_MS, LONGEST_RETRY_MS) }
     }
 
-    /// Serves the line until nobody waits.
+    /// Changes what may change how many wait.
+    fn change<T>(&self, work: impl FnOnce(&mut Ours) -> T) -> T {
+        let mut ours = self.ours.lock();
+        let outcome = work(&mut ours);
+        metrics::sessions_waiting(ours.waiting());
+        outcome
+    }
+
+    /// Serves those of this node who wait until nobody does.
     async fn serve(self: Arc<Self>) {
         let mut backoff = Backoff::default();
-        // The slot whose answer was lost, if one was: it is asked for again before any other.
-        let mut unsure = None;
-        let (mut ask_at, mut tell_at) = (Instant::now(), Instant::now());
-        loop {
-            let now = Instant::now();
-            let mut sleep_to = now + POLL;
-            {
-                let mut line = self.line.lock();
-                if line.close_if_empty() {
-                    break;
-                }
-                if line.take_ask_now() {
-                    ask_at = now;
-                }
-                if line.has_moved() && tell_at <= now {
-                    line.tell_positions();
-                    tell_at = now + TELL_EVERY;
-                }
-                if line.has_moved() {
-                    sleep_to = sleep_to.min(tell_at);
-                }
-                if line.wants_slot(now_ms()) {
-                    sleep_to = sleep_to.min(ask_at);
-                }
-            }
-            if sleep_to > now {
-                tokio::select! {
-                    () = self.wake.notified() => {}
-                    () = sleep_until(sleep_to) => {}
-                }
-                continue;
-            }
-            let slot = unsure.take().unwrap_or_else(|| Slot::to_ask_for(&self));
-            match slot.ask().await {
-                Ok(SlotOutcome::Taken { .. }) => {
+        let mut tell_at = Instant::now();
+        while !self.ours.lock().close_if_empty() {
+            let positions = tell_at <= Instant::now();
+            match self.look(positions).await {
+                Ok(()) => {
                     backoff.reset();
-                    self.grant(slot);
-                }
-                Ok(SlotOutcome::Full { .. }) => {
-                    backoff.reset();
-                    slot.forget();
-                    self.room_wanted.notify_one();
-                    ask_at = Instant::now() + POLL;
+                    if positions {
+                        tell_at = Instant::now() + TELL_EVERY;
+                    }
+                    tokio::select! {
+                        () = self.wake.notified() => {}
+                        () = sleep_until(tell_at) => {}
+                    }
                 }
                 Err(error) if error.retryable() => {
-                    tracing::warn!(%error, "the store gave no slot for those who wait; trying again");
-                    unsure = Some(slot);
-                    ask_at = Instant::now() + backoff.next_wait();
+                    tracing::warn!(%error, "the store does not tell who of those who wait is next; trying again");
+                    sleep(backoff.next_wait()).await;
                 }
-                Err(error) => self.fail_first(error),
+                // What waiting does not cure is told to whoever it happens to.
+                Err(error) => self.change(|ours| ours.fail_first(error)),
             }
         }
-    }
-
-    /// Gives a slot that has been taken to whoever is first now; to nobody, and so back, if all have left.
-    fn grant(self: &Arc<Self>, mut slot: Slot) {
-        let granted = {
-            let mut line = self.line.lock();
-            let granted = line.grant(now_ms());
-            metrics::sessions_waiting(line.len());
-            granted
-        };
-        if let Some((owner, place)) = granted {
-            slot.assign(place.session, self.share(owner));
-            metrics::slot_waited(place.since.elapsed());
-            // One who left in this very moment does not take it: the slot comes back and goes to the next.
-            drop(place.granted.send(Ok(slot)));
-        }
-    }
-
-    /// What waiting does not cure is told to whoever it happens to.
-    fn fail_first(&self, error: StoreError) {
-        let first = {
-            let mut line = self.line.lock();
-            let first = line.remove_first();
-            metrics::sessions_waiting(line.len());
-            first
-        };
-        if let Some((_, place)) = first {
-            drop(place.granted.send(Err(error.into())));
-        }
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        self.desk.line.lock().remove_live(&self.owner);
-        self.desk.wake.notify_one();
     }
 }

@@ -1,12 +1,13 @@
-//! Admission: slots under the cap, kept in the store so that several gateways share one cap; the line of
-//! those who wait for one; and the gate that lets only so many agents start at once.
+//! Admission: slots under the cap, the line of those who wait for one, and the gate that lets only so many agents
+//! start at once.
 //!
-//! A [`Slot`] is taken before anything is started and given back after the session's last process has gone.
-//! The line is this node's own. Nobody passes it: while somebody in it could go next, nobody else gets a slot
-//! here. How it is ordered stands in `line`, how it moves in `desk`.
+//! A [`Slot`] is taken before anything is started and given back after the session's last process has gone. Slots and
+//! the line are in the store, so that several gateways share them. Nobody passes the line: while somebody in it could
+//! go next, on whatever node, nobody else gets a slot. How it is ordered stands in [`crate::store::slots`], what this
+//! node knows of it in `ours`, how it is asked in `desk`.
 
 mod desk;
-mod line;
+mod ours;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -22,10 +23,13 @@ use uuid::Uuid;
 use self::desk::Desk;
 pub use self::slot::Slot;
 pub use self::waiting::{Admitted, Progress, Waiting};
-use super::error::{LimitReason, SessionError};
+use super::error::SessionError;
 use crate::config::settings::SessionSettings;
-use crate::store::SharedStore;
+use crate::store::{SharedStore, SlotCounts};
 use crate::telemetry::tasks;
+
+/// How often the store is told which slots this node has.
+const RESTATE_EVERY: Duration = Duration::from_secs(5);
 
 /// Slots, the line and the start gate of one node.
 #[derive(Debug, Clone)]
@@ -34,32 +38,41 @@ pub struct Admission {
     /// One permit an agent that may be starting: a start costs half a CPU-second, and more at once only
     /// make each other late.
     starts: Arc<Semaphore>,
-    lease: Duration,
 }
 
 impl Admission {
-    /// Admission for `node`.
+    /// Admission for `node`, which must have only this one: what the store has of the node and this does not know is
+    /// given back.
     #[must_use]
     pub fn new(store: SharedStore, node: &str, settings: &SessionSettings) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let starts = if settings.max_concurrent_starts == 0 { cores } else { settings.max_concurrent_starts };
-        Self {
-            desk: Arc::new(Desk::new(store, node, settings)),
-            starts: Arc::new(Semaphore::new(starts)),
-            lease: settings.slot_lease_seconds.duration(),
-        }
+        Self { desk: Arc::new(Desk::new(store, node, settings)), starts: Arc::new(Semaphore::new(starts)) }
     }
 
     /// How many slots there are.
     #[must_use]
     pub fn max_sessions(&self) -> u32 {
-        self.desk.max_sessions
+        self.desk.limits.max_sessions
     }
 
     /// How many sessions of this node wait in the line.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.desk.line.lock().len()
+        self.desk.ours.lock().waiting()
+    }
+
+    /// What this node has of slots and of places in the line.
+    #[must_use]
+    pub fn counts(&self) -> SlotCounts {
+        self.desk.ours.lock().counts()
+    }
+
+    /// How many processes at rest would do well to give their slots up: one for each session of this node that waits,
+    /// or one if only others wait.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        self.desk.ours.lock().wanted()
     }
 
     /// Takes a slot for a session of `owner` (a subject) at once, or refuses.
@@ -68,8 +81,7 @@ impl Admission {
     /// [`SessionError::Limit`] when all slots are taken, when others wait for the next one, and when the owner
     /// has as many live sessions as one may have; [`SessionError::Store`] when the store does not answer.
     pub async fn take(&self, session: Uuid, owner: &str) -> Result<Slot, SessionError> {
-        let share = self.desk.enter(owner)?;
-        self.desk.take_now(session, share).await
+        self.desk.take(session, owner).await
     }
 
     /// Takes a slot at once if there is one and nobody waits for it, else a place in the line. While the line
@@ -83,17 +95,12 @@ impl Admission {
         if !self.desk.has_line() {
             return self.take(session, owner).await.map(Admitted::Slot);
         }
-        if let Some(share) = self.desk.enter_past_nobody(owner) {
-            match self.desk.take_now(session, share).await {
-                Err(SessionError::Limit { reason: LimitReason::Slots { .. }, .. }) => {}
-                outcome => return outcome.map(Admitted::Slot),
-            }
-        }
-        self.desk.join(session, owner).map(Admitted::Waiting)
+        self.desk.take_or_wait(session, owner).await
     }
 
     /// Claude's account refuses work until then (milliseconds since the epoch); `None`: it takes work again.
-    /// Until then the line stands still, if the setting `hold_queue_while_rate_limited` says so.
+    /// Until then those of this node who wait stand still, and those of other nodes pass them, if the setting
+    /// `hold_queue_while_rate_limited` says so.
     pub fn account_limited(&self, until_ms: Option<u64>) {
         self.desk.hold(until_ms);
     }
@@ -110,18 +117,33 @@ impl Admission {
         Arc::clone(&self.starts).acquire_owned().await.ok()
     }
 
-    /// Renews this node's leases until `stop`.
-    pub fn keep_leases(&self, stop: CancellationToken) {
-        let (desk, lease) = (Arc::clone(&self.desk), self.lease);
-        tasks::spawn("slot-leases", async move {
-            let mut tick = tokio::time::interval(lease / 3);
+    /// Looks at once, until `stop`, whenever a slot has come free on whatever node or was given to somebody who waits.
+    pub fn hear_slots(&self, bus: &SharedBus, stop: CancellationToken) {
+        let (desk, watch) = (Arc::clone(&self.desk), bus.watch(Topic::Slots));
+        tasks::spawn("slots-moved", async move {
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = watch.moved.notified() => desk.wake(),
+                }
+            }
+        });
+    }
+
+    /// Tells the store again and again which slots this node has, until `stop`: one that was wiped, or comes from a
+    /// backup, takes them in again, and what it has of this node that nobody knows is given back.
+    pub fn keep_slots(&self, stop: CancellationToken) {
+        let desk = Arc::clone(&self.desk);
+        tasks::spawn("slots", async move {
+            let mut tick = tokio::time::interval(RESTATE_EVERY);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     () = stop.cancelled() => return,
                     _ = tick.tick() => {}
                 }
-                if let Err(error) = desk.renew_leases().await {
-                    tracing::warn!(%error, "slot leases could not be renewed; trying again");
+                if let Err(error) = desk.restate().await {
+                    tracing::warn!(%error, "the store could not be told of this node's slots; trying again");
                 }
             }
         });

@@ -1,17 +1,16 @@
 //! The slot: the right to have a live process, and the duty to give it back.
 //!
 //! What may be taken in the store is given back, whatever happens: by [`Slot::release`], or in the background
-//! when a slot is dropped. That holds from the moment it is asked for, because an answer that is lost may
-//! still have taken it, and the node would renew its lease for ever.
+//! when a slot is dropped. That holds from the moment it is asked for, because an answer that is lost may still have
+//! taken it; and while it is only a place in the line, which the store knows by the same id.
 
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use super::desk::{Desk, Share};
+use super::desk::Desk;
 use crate::session::backoff::Backoff;
-use crate::store::{SlotOutcome, StoreError};
 use crate::telemetry::tasks;
 
 /// The right to have a live process. [`Slot::release`] gives it back and waits for that; dropping it gives it
@@ -27,47 +26,33 @@ struct Held {
     /// The slot's own, new each time: a slot that comes back late can't be confused with the next one of the
     /// same session.
     id: Uuid,
-    /// Whose slot it is: the session, and its owner's share. Nobody's while it is asked for by the line.
-    holder: Option<(Uuid, Share)>,
+    session: Uuid,
     desk: Arc<Desk>,
 }
 
 impl Slot {
-    /// A slot that is about to be asked for.
-    pub(super) fn to_ask_for(desk: &Arc<Desk>) -> Self {
-        Self { held: Some(Held { id: Uuid::new_v4(), holder: None, desk: Arc::clone(desk) }) }
+    /// A slot that is about to be asked for, by that id.
+    pub(super) fn to_ask_for(desk: &Arc<Desk>, id: Uuid, session: Uuid, owner: &str) -> Self {
+        desk.ours.lock().ask(id, owner);
+        Self { held: Some(Held { id, session, desk: Arc::clone(desk) }) }
     }
 
-    /// Asks the store for it. May be repeated: it is taken once.
-    pub(super) async fn ask(&self) -> Result<SlotOutcome, StoreError> {
-        match &self.held {
-            Some(held) => held.desk.ask_store(held.id).await,
-            None => Err(StoreError::Missing),
-        }
-    }
-
-    /// Makes it that session's.
-    pub(super) fn assign(&mut self, session: Uuid, share: Share) {
-        if let Some(held) = &mut self.held {
-            held.holder = Some((session, share));
-        }
-    }
-
-    /// The store has said that it is not taken, so there is nothing to give back.
+    /// The store has said that it has nothing of it, so there is nothing to give back.
     pub(super) fn forget(mut self) {
-        self.held = None;
+        if let Some(held) = self.held.take() {
+            held.desk.ours.lock().forget(held.id);
+        }
     }
 
-    /// Gives the slot back, however long the store stays away: the node's leases are renewed as long as it
-    /// lives, so a slot that was left to its lease would be lost until the next start.
+    /// Gives the slot back, however long the store stays away: one that was not given back would count as long as
+    /// the node lives.
     pub async fn release(mut self) {
         // It stays in its place meanwhile: if the caller is cancelled, the drop goes on with it.
         if let Some(held) = &self.held {
+            held.desk.going(held.id);
             held.give_back().await;
         }
-        if let Some(held) = self.held.take() {
-            held.came_back();
-        }
+        self.held = None;
     }
 
     /// Gives the slot back without making the caller wait for the store.
@@ -78,14 +63,11 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        held.desk.going(held.id);
         // Without a runtime the gateway is ending: the next start on this data gives its slots back.
-        if let Some(held) = self.held.take()
-            && Handle::try_current().is_ok()
-        {
-            tasks::spawn("slot-release", async move {
-                held.give_back().await;
-                held.came_back();
-            });
+        if Handle::try_current().is_ok() {
+            tasks::spawn("slot-release", async move { held.give_back().await });
         }
     }
 }
@@ -93,20 +75,14 @@ impl Drop for Slot {
 impl Held {
     async fn give_back(&self) {
         let mut backoff = Backoff::default();
-        while let Err(error) = self.desk.release_in_store(self.id).await {
-            let session_id = self.holder.as_ref().map(|(session, _)| tracing::field::display(session));
-            tracing::warn!(session_id, %error, "a slot could not be given back");
+        while let Err(error) = self.desk.release(self.id).await {
+            tracing::warn!(session_id = %self.session, %error, "a slot could not be given back");
             if !error.retryable() {
+                // What is left of it is found when the store is looked through.
+                self.desk.ours.lock().forget(self.id);
                 return;
             }
             backoff.pause().await;
         }
-    }
-
-    /// Tells the line, after the owner's share has shrunk.
-    fn came_back(self) {
-        let Self { holder, desk, .. } = self;
-        drop(holder);
-        desk.slot_is_free();
     }
 }

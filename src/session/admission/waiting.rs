@@ -1,15 +1,13 @@
 //! A place in the line, as its session holds it.
 //!
-//! The place lasts as long as the [`Waiting`]. Whatever the line gives to one that is just being dropped comes
-//! back by itself: a [`Slot`] that nobody takes out of the channel is dropped with it.
+//! The place lasts as long as the [`Waiting`]. It is a [`Slot`] that is not there yet, of the same id: whoever leaves
+//! at the very moment when it is granted gives back whatever it is by then.
 
 use std::future::pending;
-use std::sync::Arc;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use super::desk::Desk;
-use super::line::Ticket;
+use super::ours::Standing;
 use super::slot::Slot;
 use crate::session::error::SessionError;
 
@@ -31,30 +29,30 @@ pub enum Progress {
     Slot(Slot),
 }
 
-/// What the line gives at the end of the waiting.
-pub(super) type Granted = Result<Slot, SessionError>;
-
 /// A place in the line. Dropping it leaves the line.
 #[derive(Debug)]
 pub struct Waiting {
-    pub(super) desk: Arc<Desk>,
-    pub(super) owner: Arc<str>,
-    pub(super) ticket: Ticket,
-    /// The end of the waiting; `None` once it has been had.
-    pub(super) granted: Option<oneshot::Receiver<Granted>>,
-    /// The place as it was last told.
-    pub(super) place: watch::Receiver<u64>,
+    /// `None` once the waiting is over.
+    slot: Option<Slot>,
+    standing: watch::Receiver<Standing>,
 }
 
 impl Waiting {
-    /// Place in the line now, from 1; also 1 when the slot is there and only has to be taken out by
+    pub(super) fn new(slot: Slot, standing: watch::Receiver<Standing>) -> Self {
+        Self { slot: Some(slot), standing }
+    }
+
+    /// Place in the line as it was last told, from 1; also 1 when the slot is there and only has to be taken out by
     /// [`Waiting::next`].
     ///
-    /// It is how many slots must come free if everybody stays and nobody comes. Whoever waits for a session of
-    /// their own to end comes after all who don't.
+    /// It is how many slots must come free, on whatever node, if everybody stays and nobody comes. Whoever waits for a
+    /// session of their own to end comes after all who don't.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.desk.line.lock().position(self.ticket).unwrap_or(1)
+        match *self.standing.borrow() {
+            Standing::At(position) => position,
+            Standing::Granted | Standing::Failed(_) => 1,
+        }
     }
 
     /// The next thing that happens: a new position or the slot. Cancel-safe. Positions are told a few times a
@@ -64,24 +62,29 @@ impl Waiting {
     /// [`SessionError::Store`] if the store fails in a way that waiting does not cure. One that is away is
     /// waited for.
     pub async fn next(&mut self) -> Result<Progress, SessionError> {
-        let Some(granted) = &mut self.granted else { return pending().await };
-        tokio::select! {
-            biased;
-            outcome = granted => {
-                self.granted = None;
-                match outcome {
-                    Ok(outcome) => outcome.map(Progress::Slot),
-                    // The line drops nobody who has not left it.
-                    Err(_) => pending().await,
-                }
+        if self.slot.is_none() || self.standing.changed().await.is_err() {
+            // It is over, and nothing follows.
+            return pending().await;
+        }
+        let standing = self.standing.borrow_and_update().clone();
+        match (standing, self.slot.take()) {
+            (Standing::Granted, Some(slot)) => Ok(Progress::Slot(slot)),
+            (Standing::Failed(error), slot) => {
+                drop(slot);
+                Err(error.into())
             }
-            Ok(()) = self.place.changed() => Ok(Progress::Position(*self.place.borrow_and_update())),
+            (Standing::At(position), slot) => {
+                self.slot = slot;
+                Ok(Progress::Position(position))
+            }
+            (Standing::Granted, None) => pending().await,
         }
     }
-}
 
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.desk.leave(&self.owner, self.ticket);
+    /// Leaves the line and waits until the store knows: the place is free for somebody else then.
+    pub async fn leave(mut self) {
+        if let Some(slot) = self.slot.take() {
+            slot.release().await;
+        }
     }
 }

@@ -37,7 +37,7 @@ impl Sessions {
 
     async fn bury(self: &Arc<Self>, node: &str) -> Result<(), SessionError> {
         tracing::warn!(node, "another gateway is dead: its sessions are accounted for");
-        self.store().release_node_slots(node).await?;
+        self.store().forget_node_slots(node).await?;
         for row in self.store().unfinished_sessions(Some(node)).await? {
             let outcome = if self.goes_on_here(&row) { self.resume_one(&row).await } else { self.lose(&row).await };
             match outcome {

@@ -28,7 +28,7 @@ use crate::api::event::SessionState;
 use crate::api::principal::Principal;
 use crate::api::session::StartParams;
 use crate::config::settings::SessionSettings;
-use crate::store::{Created, NewSession, SessionRow, SharedStore};
+use crate::store::{Created, NewSession, SessionRow, SharedStore, SlotCounts};
 use crate::telemetry::tasks;
 use crate::telemetry::time::now_ms;
 
@@ -336,16 +336,11 @@ impl Sessions {
         self.live.read().get(&id).filter(|handle| !handle.has_ended()).cloned()
     }
 
-    /// How many slots are taken, over all nodes, and how many there are. While the store is away: this node's.
-    pub async fn slots(&self) -> (u64, u32) {
-        let taken = self.store.slots_taken().await.unwrap_or_else(|_| self.live.read().len() as u64);
-        (taken, self.admission.max_sessions())
-    }
-
-    /// How many sessions of this node wait for a slot.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.admission.waiting()
+    /// How many slots are taken and how many sessions wait for one, over all nodes; and how many slots there are.
+    /// While the store is away: what this node has of them.
+    pub async fn slots(&self) -> (SlotCounts, u32) {
+        let counts = self.store.slots().await.unwrap_or_else(|_| self.admission.counts());
+        (counts, self.admission.max_sessions())
     }
 
     /// Is the gateway shutting down?

@@ -56,8 +56,8 @@ impl Sessions {
                     () = stop.cancelled() => return,
                     () = wanted.notified() => {}
                 }
-                // One for each that waits: who waits on after that waits for sessions that work.
-                for _ in 0..sessions.admission.waiting() {
+                // Who waits on after that waits for sessions that work.
+                for _ in 0..sessions.admission.wanted() {
                     let Some(resting) = sessions.longest_at_rest(None) else { break };
                     sessions.put_away(&resting).await;
                 }

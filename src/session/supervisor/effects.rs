@@ -46,8 +46,11 @@ impl Supervisor {
                 Effect::State { state, event, cause } => self.enter(life, state, event, cause),
                 Effect::ReleaseSlot => match std::mem::replace(&mut self.right, Right::None) {
                     Right::Slot(slot) => slot.release().await,
-                    // Leaving the line is all there is to it.
-                    Right::Waiting(_) | Right::None => drop(self.position.send_replace(None)),
+                    Right::Waiting(waiting) => {
+                        self.position.send_replace(None);
+                        waiting.leave().await;
+                    }
+                    Right::None => drop(self.position.send_replace(None)),
                 },
                 Effect::LoseMessages => self.lose_messages(life),
                 Effect::LetGo => life.over = Some(Over::LetGo),

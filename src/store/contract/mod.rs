@@ -7,6 +7,9 @@
 
 mod accounts;
 mod history;
+mod line;
+pub mod line_history;
+pub mod line_model;
 mod listing;
 mod logs;
 mod model;
@@ -96,9 +99,21 @@ macro_rules! store_contract {
                 slots_are_taken_up_to_the_cap_and_given_back,
                 taking_a_slot_again_counts_once,
                 under_concurrency_the_cap_is_never_passed,
-                a_lease_that_ran_out_frees_its_slot,
-                a_renewed_lease_lives_on_and_only_its_nodes,
-                a_nodes_slots_are_given_back_together;
+                a_principals_own_limit_is_counted_over_all_nodes,
+                a_nodes_slots_and_places_are_forgotten_together,
+                restated_slots_are_taken_also_above_the_cap;
+            line:
+                a_slot_that_comes_free_goes_to_who_is_next_on_whatever_node,
+                nobody_passes_those_who_wait,
+                j3_one_who_comes_after_a_hundred_of_anothers_goes_within_two_free_slots,
+                j2_a_full_line_takes_nobody_in,
+                a_principal_at_its_limit_is_passed_over_and_keeps_its_turn,
+                a_held_nodes_places_are_passed_over_until_it_is_held_no_more,
+                j6_one_who_leaves_the_line_gets_nothing_and_the_others_move_up,
+                what_is_said_again_to_the_line_changes_nothing,
+                under_concurrency_everybody_in_the_line_gets_a_slot;
+            line_history:
+                j1_long_random_histories_of_the_line_agree_with_a_simple_model;
             nodes:
                 nodes_are_told_by_name_with_what_they_said_last,
                 a_node_whose_lease_has_run_out_is_told_until_it_is_forgotten;

@@ -7,7 +7,7 @@ use crate::api::event::{EndReason, Ended, EventType, SessionState};
 use crate::api::principal::Role;
 use crate::api::selector::TypeSet;
 use crate::api::session::{OnDisconnect, OnLost, SessionKind};
-use crate::store::{Account, Batch, NewSession, SessionPatch, SessionRow};
+use crate::store::{Account, Batch, LineLimits, NewSession, SessionPatch, SessionRow, SlotAsked, SlotLimits};
 
 /// Session number `n` of owner `owner-1` on node `node-1` with epoch 1; a higher number is a newer one.
 #[must_use]
@@ -43,6 +43,33 @@ pub fn session(n: u64) -> NewSession {
 #[must_use]
 pub fn id(n: u64) -> Uuid {
     Uuid::from_u64_pair(n.wrapping_mul(0x9E37_79B9_7F4A_7C15), n)
+}
+
+/// The number of the session of that id.
+#[must_use]
+pub fn number(id: Uuid) -> u64 {
+    id.as_u64_pair().1
+}
+
+/// A line with room for all of a test.
+pub const LINE: LineLimits = LineLimits { max_queue: 1_000, max_queued_per_principal: 1_000 };
+
+/// So many slots, without a limit for each principal.
+#[must_use]
+pub fn slots(max_sessions: u32) -> SlotLimits {
+    slots_each(max_sessions, 0)
+}
+
+/// So many slots, and so many for each principal.
+#[must_use]
+pub fn slots_each(max_sessions: u32, max_sessions_per_principal: u32) -> SlotLimits {
+    SlotLimits { max_sessions, max_sessions_per_principal }
+}
+
+/// Slot number `n` is asked for on a node whose line is not held.
+#[must_use]
+pub fn asked(n: u64, owner: &str, node: &str) -> SlotAsked {
+    SlotAsked { id: id(n), owner: owner.to_owned(), node: node.to_owned(), held_for_ms: 0 }
 }
 
 /// A batch of the events `first_seq` to `last_seq`, 64 bytes long.

@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::{Outcome, sample, there};
 use crate::api::event::SessionState;
 use crate::api::selector::TypeSet;
-use crate::store::{Created, ListQuery, LogBounds, NewSession, SharedStore, StoreError};
+use crate::store::{Created, ListQuery, LogBounds, NewSession, SharedStore, SlotCounts, StoreError};
 use crate::telemetry::tasks;
 
 /// Every field comes back, odd characters included.
@@ -38,9 +38,9 @@ pub async fn what_is_not_there_is_none_or_missing(store: SharedStore) -> Outcome
     assert_eq!(store.end_session(id, 1, sample::batch(1, 1), sample::end_patch()).await, Err(StoreError::Missing));
     assert_eq!(store.read(id, 0, TypeSet::ALL, 1_000).await, Err(StoreError::Missing));
     assert_eq!(store.bounds(id).await, Err(StoreError::Missing));
-    assert_eq!(store.slots_taken().await?, 0);
-    assert_eq!(store.release_node_slots("node-1").await?, 0);
-    store.release_slot(id).await
+    assert_eq!(store.slots().await?, SlotCounts::default());
+    assert_eq!(store.forget_node_slots("node-1").await?, 0);
+    store.release_slot(id, sample::slots(1)).await
 }
 
 /// A repeated call after a lost answer is a success, whatever has become of the session meanwhile.
@@ -187,6 +187,7 @@ pub async fn a_closed_store_answers_nothing(store: SharedStore) -> Outcome {
     store.create_session(sample::session(1)).await?;
     store.close().await;
     store.close().await;
+    assert!(matches!(store.slots().await, Err(StoreError::Away(_))));
     assert!(matches!(store.check().await, Err(StoreError::Away(_))));
     assert!(matches!(store.session(sample::id(1)).await, Err(StoreError::Away(_))));
     assert!(matches!(store.append(sample::id(1), 1, sample::batch(1, 1)).await, Err(StoreError::Away(_))));

@@ -95,9 +95,11 @@ impl Keys {
         self.index(&format!("by:{words}"))
     }
 
-    /// The leases of slots, and the nodes that hold them.
+    /// Slots and the line, in the order in which `scripts/line.lua` names them; the last one is a channel.
     pub(super) fn slots(&self) -> Vec<String> {
-        vec![format!("{}:{{slots}}:leases", self.prefix), format!("{}:{{slots}}:nodes", self.prefix)]
+        ["taken", "owners", "places", "line", "turn", "held", "arrivals", "moved"]
+            .map(|name| format!("{}:{{slots}}:{name}", self.prefix))
+            .into()
     }
 
     /// Which entries of the spend ledger are there, all of them by moment, and an owner's by moment.
@@ -110,6 +112,11 @@ impl Keys {
     pub(super) fn accounts(&self) -> Vec<String> {
         vec![format!("{}:{{accounts}}:by_subject", self.prefix), format!("{}:{{accounts}}:names", self.prefix)]
     }
+}
+
+/// A principal as a word of fixed length and form.
+pub(super) fn owner(subject: &str) -> String {
+    hex(&Sha256::digest(subject)[..16])
 }
 
 /// An owner's idempotency key as a name of fixed form.

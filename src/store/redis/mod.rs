@@ -17,14 +17,21 @@
 //! | `{sessions}:removals` | sorted set | `<id>:<nonce>` of logs to purge | `purge` |
 //! | `{sessions}:kept`, `:kept_total` | hash, string | the bytes that each ended session keeps, and their sum | its fields with the session; never |
 //! | `{sessions}:form`, `:probe` | string | the version of all this; when somebody last asked whether a write works | never; by itself |
-//! | `{slots}:leases`, `:nodes` | sorted set, hash | when each slot's lease ends, by Redis's clock; whose it is | given back, or its lease has run out when somebody asks for one |
+//! | `{slots}:taken`, `:owners` | hash | `<owner>:<node>` of each slot; how many slots each owner (hashed) has | given back, or with its node (`forget_node_slots`) |
+//! | `{slots}:line`, `:places` | sorted set, hash | `<owner>:<arrival>:<slot>:<node>`: who waits; the member of each slot's id | the same |
+//! | `{slots}:turn` | sorted set | owners that wait, by when they came or were served last | with the owner's last place |
+//! | `{slots}:held` | sorted set | nodes whose places are passed over, by when that ends, by Redis's clock | told by the node, or with it |
+//! | `{slots}:arrivals` | string | counts arrivals and turns | never |
 //! | `{nodes}:leases`, `:abouts` | sorted set, hash | until when each node counts as alive, by Redis's clock; what it says of itself | with the node: when it shuts down, or once its sessions are accounted for |
-//! | `{<id>}:grown`, `{slots}:moved`, `{<digest>}:calls` | channel | tells that a log has grown; that a slot was given back or granted; what a node (its name hashed) is asked and answered | |
+//! | `{<id>}:grown`, `{<digest>}:calls` | channel | tells that a log has grown; what a node (its name hashed) is asked and answered | |
 //! | `{spend}:seen`, `:moments`, `:of:<owner>` | hash, sorted sets | which entries are there; all of them; an owner's | `forget_spend` |
 //! | `{accounts}:by_subject`, `:names` | hash | accounts as JSON; the subject of each name | never |
 //!
-//! Sorted sets but `leases` have one score for all: their members begin with a moment in hexadecimal digits, so their
-//! order is that of moment and id, and a page begins right behind the last one's end.
+//! Sorted sets but `turn` and `held` have one score for all: their members begin with what they are ordered by (a moment
+//! in hexadecimal digits; in the line the owner and a number), and a page begins right behind the last one's end.
+//!
+//! The shard channel `{slots}:moved` tells, in a message without contents, that a slot has come free or that somebody
+//! who waited has got one.
 //!
 //! # Invariants
 //!
@@ -66,8 +73,9 @@ use self::bus::RedisBus;
 use self::keys::Keys;
 use self::link::Link;
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery,
-    SessionPatch, SessionRow, SharedBus, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
+    NodeSlots, NodesSeen, Page, PutAwayQuery, SessionPatch, SessionRow, SharedBus, SlotAsked, SlotCounts, SlotLimits,
+    SlotOutcome, Spend, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::time::now_ms;
@@ -197,24 +205,43 @@ impl Store for RedisStore {
         self.purge_removed(max_batches).await
     }
 
-    async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {
-        self.take(id, node, cap, lease_ms).await
+    async fn take_slot(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
+        self.take(&asked, limits).await
     }
 
-    async fn renew_slots(&self, node: &str, lease_ms: u64) -> Result<(), StoreError> {
-        self.renew(node, lease_ms).await
+    async fn join_line(
+        &self,
+        asked: SlotAsked,
+        limits: SlotLimits,
+        line: LineLimits,
+    ) -> Result<LineOutcome, StoreError> {
+        self.join(&asked, limits, line).await
     }
 
-    async fn release_slot(&self, id: Uuid) -> Result<(), StoreError> {
-        self.release(id).await
+    async fn line_of(
+        &self,
+        node: &str,
+        limits: SlotLimits,
+        held_for_ms: u64,
+        positions: bool,
+    ) -> Result<NodeSlots, StoreError> {
+        self.look(node, limits, held_for_ms, positions).await
     }
 
-    async fn release_node_slots(&self, node: &str) -> Result<u64, StoreError> {
-        self.release_node(node).await
+    async fn release_slot(&self, id: Uuid, limits: SlotLimits) -> Result<(), StoreError> {
+        self.release(id, limits).await
     }
 
-    async fn slots_taken(&self) -> Result<u64, StoreError> {
-        self.taken().await
+    async fn restate_slots(&self, node: &str, slots: Vec<(Uuid, String)>) -> Result<Vec<Uuid>, StoreError> {
+        self.restate(node, &slots).await
+    }
+
+    async fn forget_node_slots(&self, node: &str) -> Result<u64, StoreError> {
+        self.forget_slots_of(node).await
+    }
+
+    async fn slots(&self) -> Result<SlotCounts, StoreError> {
+        self.counts().await
     }
 
     async fn keep_node(&self, node: &str, about: &str, lease_ms: u64) -> Result<NodesSeen, StoreError> {

@@ -1,6 +1,7 @@
 //! The scripts: each changes or reads what must be one step. Their texts are beside this file.
 //!
-//! Invariant: a script names every key it touches, and they all have one hash tag.
+//! Invariant: a script names every key it touches, and they all have one hash tag. What several have in common is a
+//! file of its own that their texts begin with.
 
 use std::sync::OnceLock;
 
@@ -23,8 +24,9 @@ impl Script {
 }
 
 macro_rules! scripts {
-    ($($name:ident = $file:literal;)+) => {
-        $(pub(super) static $name: Script = Script::new(include_str!(concat!("scripts/", $file, ".lua")));)+
+    ($($name:ident = $($file:literal)&+;)+) => {
+        $(pub(super) static $name: Script =
+            Script::new(concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+));)+
     };
 }
 
@@ -44,11 +46,13 @@ scripts! {
     SETTLE = "settle";
     RECOUNT = "recount";
     FORGET = "forget";
-    TAKE_SLOT = "take_slot";
-    RENEW_SLOTS = "renew_slots";
-    RELEASE_SLOT = "release_slot";
-    RELEASE_NODE = "release_node";
-    SLOTS_TAKEN = "slots_taken";
+    TAKE_SLOT = "line" & "take_slot";
+    JOIN_LINE = "line" & "join_line";
+    LINE_OF = "line" & "line_of";
+    RELEASE_SLOT = "line" & "release_slot";
+    RESTATE_SLOTS = "line" & "restate_slots";
+    FORGET_NODE_SLOTS = "line" & "forget_node_slots";
+    SLOT_COUNTS = "line" & "slot_counts";
     KEEP_NODE = "keep_node";
     FORGET_NODE = "forget_node";
     CALL = "call";

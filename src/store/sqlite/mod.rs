@@ -7,6 +7,7 @@
 mod accounts;
 mod fault;
 mod file;
+mod line;
 mod listing;
 mod log;
 mod nodes;
@@ -34,10 +35,12 @@ use uuid::Uuid;
 use self::fault::Fault;
 use self::nodes::Nodes;
 use self::readers::Readers;
+use self::slots::Slots;
 use self::writer::Writer;
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodesSeen, Page, PutAwayQuery,
-    SessionPatch, SessionRow, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
+    NodeSlots, NodesSeen, Page, PutAwayQuery, SessionPatch, SessionRow, SlotAsked, SlotCounts, SlotLimits, SlotOutcome,
+    Spend, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
@@ -53,6 +56,7 @@ pub struct SqliteStore {
     /// `None` once closed. Held only to clone or to take it.
     writer: Mutex<Option<Writer>>,
     readers: Arc<Readers>,
+    slots: Slots,
     nodes: Nodes,
     /// The writing thread, until somebody waits for its end.
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -91,6 +95,7 @@ impl SqliteStore {
         Ok(Self {
             writer: Mutex::new(Some(writer)),
             readers,
+            slots: Slots::new(),
             nodes: Nodes::default(),
             thread: Mutex::new(Some(thread)),
             #[cfg(test)]
@@ -209,27 +214,43 @@ impl Store for SqliteStore {
         self.write("purge", move |connection| retention::purge(connection, max_batches)).await
     }
 
-    async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {
-        let node = node.to_owned();
-        self.write("take_slot", move |connection| slots::take(connection, id, &node, cap, lease_ms, now_ms())).await
+    async fn take_slot(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
+        self.slots.change(|line| line.take(&asked, limits, now_ms())).await
     }
 
-    async fn renew_slots(&self, node: &str, lease_ms: u64) -> Result<(), StoreError> {
-        let node = node.to_owned();
-        self.write("renew_slots", move |connection| slots::renew(connection, &node, lease_ms, now_ms())).await
+    async fn join_line(
+        &self,
+        asked: SlotAsked,
+        limits: SlotLimits,
+        places: LineLimits,
+    ) -> Result<LineOutcome, StoreError> {
+        self.slots.change(|line| line.join(&asked, limits, places, now_ms())).await
     }
 
-    async fn release_slot(&self, id: Uuid) -> Result<(), StoreError> {
-        self.write("release_slot", move |connection| slots::release(connection, id)).await
+    async fn line_of(
+        &self,
+        node: &str,
+        limits: SlotLimits,
+        held_for_ms: u64,
+        positions: bool,
+    ) -> Result<NodeSlots, StoreError> {
+        self.slots.change(|line| line.look(node, limits, held_for_ms, positions, now_ms())).await
     }
 
-    async fn release_node_slots(&self, node: &str) -> Result<u64, StoreError> {
-        let node = node.to_owned();
-        self.write("release_node_slots", move |connection| slots::release_node(connection, &node)).await
+    async fn release_slot(&self, id: Uuid, limits: SlotLimits) -> Result<(), StoreError> {
+        self.slots.change(|line| line.release(id, limits, now_ms())).await
     }
 
-    async fn slots_taken(&self) -> Result<u64, StoreError> {
-        self.read_with("slots_taken", |connection| slots::taken(connection, now_ms())).await
+    async fn restate_slots(&self, node: &str, slots: Vec<(Uuid, String)>) -> Result<Vec<Uuid>, StoreError> {
+        self.slots.change(|line| line.restate(node, &slots)).await
+    }
+
+    async fn forget_node_slots(&self, node: &str) -> Result<u64, StoreError> {
+        self.slots.change(|line| line.forget_node(node)).await
+    }
+
+    async fn slots(&self) -> Result<SlotCounts, StoreError> {
+        self.slots.change(|line| line.counts()).await
     }
 
     async fn keep_node(&self, node: &str, about: &str, lease_ms: u64) -> Result<NodesSeen, StoreError> {
@@ -278,6 +299,7 @@ impl Store for SqliteStore {
 
     async fn close(&self) {
         self.readers.close();
+        self.slots.close();
         let writer = self.writer.lock().take();
         drop(writer);
         let thread = self.thread.lock().take();

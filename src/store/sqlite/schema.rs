@@ -39,7 +39,7 @@ const STATEMENTS: usize = 64;
 /// - Every filter of a listing has an index that ends in the listing's order (`created_at_ms`, `id`).
 ///   `labels` repeats owner and order for that reason. States are no filter of an index, but for one:
 ///   whatever has not ended is little.
-pub(super) const STEPS: [&str; 3] = [FIRST_FORM, RETENTION, PUT_AWAY_AND_SPEND];
+pub(super) const STEPS: [&str; 4] = [FIRST_FORM, RETENTION, PUT_AWAY_AND_SPEND, SLOTS_IN_MEMORY];
 
 const FIRST_FORM: &str = "
     CREATE TABLE sessions (
@@ -157,6 +157,11 @@ const PUT_AWAY_AND_SPEND: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX spend_by_owner  ON spend (owner, at_ms, micro_usd);
     CREATE INDEX spend_by_moment ON spend (at_ms);
+";
+
+/// Slots are kept in memory: they are of processes, which end with the gateway that has the file.
+const SLOTS_IN_MEMORY: &str = "
+    DROP TABLE slots;
 ";
 
 /// A connection that may write. The file must be there.

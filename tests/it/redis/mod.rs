@@ -1,5 +1,7 @@
 //! A gateway whose store is a Redis of its own, which comes late, dies, falls silent, refuses or forgets.
 
+mod line;
+
 use std::fs::File;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! Admission over the embedded store, and over one that fails on purpose.
 
 mod limits;
-mod model;
-mod order;
+mod ours;
 mod random;
+mod restated;
 mod rows;
 mod trouble;
 
@@ -69,11 +69,25 @@ fn reason<T: std::fmt::Debug>(outcome: Result<T, SessionError>) -> LimitReason {
     }
 }
 
+/// Waits until it stands there.
+async fn until_place(waiting: &Waiting, wanted: u64) {
+    let began = Instant::now();
+    while waiting.position() != wanted {
+        assert!(began.elapsed() < Duration::from_secs(30), "it stands at {}, not {wanted}", waiting.position());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Has everybody told where they stand now.
+async fn told(admission: &Admission) {
+    admission.desk.look(true).await.unwrap();
+}
+
 /// Waits until that many slots are taken in the store.
 async fn until_taken(store: &SharedStore, wanted: u64) {
     let began = Instant::now();
     loop {
-        let taken = store.slots_taken().await.unwrap();
+        let taken = store.slots().await.unwrap().taken;
         if taken == wanted {
             return;
         }

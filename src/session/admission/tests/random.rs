@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::model::Model;
 use super::*;
+use crate::store::contract::line_model::{LineModel, Who};
+use crate::store::{SlotCounts, SlotLimits};
 
-const OWNERS: usize = 3;
+const OWNERS: u64 = 3;
+const NODE: u64 = 0;
 
 #[derive(Debug, Clone)]
 enum Step {
-    Queue(usize),
-    Take(usize),
+    Queue(u64),
+    Take(u64),
     Leave(prop::sample::Index),
     Release(prop::sample::Index),
     Hold(bool),
@@ -29,13 +31,11 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 struct World {
-    cap: usize,
     store: SharedStore,
     admission: Admission,
-    model: Model,
-    held: bool,
+    model: LineModel,
     waiting: BTreeMap<u64, Waiting>,
-    slots: Vec<(usize, Slot)>,
+    slots: BTreeMap<u64, Slot>,
     last_name: u64,
 }
 
@@ -43,77 +43,92 @@ impl World {
     async fn go(&mut self, step: Step) {
         match step {
             Step::Queue(owner) => self.queue(owner).await,
-            Step::Take(owner) => {
-                let taken = take(&self.admission, &format!("owner-{owner}")).await;
-                let own = self.model.may_have_more(owner);
-                if own && !self.model.wants_slot() && self.slots.len() < self.cap {
-                    self.slots.push((owner, taken.unwrap()));
-                    self.model.add_live(owner);
-                } else {
-                    assert_eq!(matches!(reason(taken), LimitReason::OwnSessions { .. }), !own);
-                }
-            }
+            Step::Take(owner) => self.take(owner).await,
             Step::Leave(_) if self.waiting.is_empty() => {}
             Step::Leave(which) => {
-                let name = *which.get(&self.waiting.keys().collect::<Vec<_>>());
-                self.model.leave(*name);
-                let name = *name;
+                let name = **which.get(&self.waiting.keys().collect::<Vec<_>>());
+                self.model.leave(name);
                 drop(self.waiting.remove(&name));
             }
             Step::Release(_) if self.slots.is_empty() => {}
             Step::Release(which) => {
-                let (owner, slot) = self.slots.swap_remove(which.index(self.slots.len()));
-                slot.release().await;
-                self.model.end(owner);
+                let name = **which.get(&self.slots.keys().collect::<Vec<_>>());
+                self.slots.remove(&name).unwrap().release().await;
+                self.model.leave(name);
             }
             Step::Hold(held) => {
-                self.held = held;
+                self.model.held = held.then_some(NODE).into_iter().collect();
                 self.admission.account_limited(held.then_some(u64::MAX));
             }
         }
         self.settle().await;
     }
 
-    async fn queue(&mut self, owner: usize) {
+    fn next(&mut self, owner: u64) -> (Who, String) {
         self.last_name += 1;
-        let free = self.slots.len() < self.cap && self.model.may_have_more(owner);
-        let at_once = free && !self.held && !self.model.wants_slot();
-        match self.admission.take_or_wait(Uuid::new_v4(), &format!("owner-{owner}")).await.unwrap() {
+        (Who { name: self.last_name, owner, node: NODE }, format!("owner-{owner}"))
+    }
+
+    async fn take(&mut self, owner: u64) {
+        let (who, name) = self.next(owner);
+        let taken = take(&self.admission, &name).await;
+        let has_room = self.model.has_room(owner);
+        if self.model.is_free_for(who) && !self.model.would_pass(NODE) {
+            self.slots.insert(who.name, taken.unwrap());
+            self.model.taken.push(who);
+        } else {
+            assert_eq!(matches!(reason(taken), LimitReason::OwnSessions { .. }), !has_room);
+        }
+    }
+
+    async fn queue(&mut self, owner: u64) {
+        let (who, name) = self.next(owner);
+        let at_once = self.model.is_free_for(who) && self.model.held.is_empty() && !self.model.would_pass(NODE);
+        match self.admission.take_or_wait(Uuid::new_v4(), &name).await.unwrap() {
             Admitted::Slot(slot) => {
                 assert!(at_once, "somebody else was to go first");
-                self.slots.push((owner, slot));
-                self.model.add_live(owner);
+                self.slots.insert(who.name, slot);
+                self.model.taken.push(who);
             }
             Admitted::Waiting(waiting) => {
                 assert!(!at_once, "there was a slot: {waiting:?}");
-                self.waiting.insert(self.last_name, waiting);
-                self.model.join(owner, self.last_name);
+                self.waiting.insert(who.name, waiting);
+                self.model.join(who);
             }
         }
     }
 
     /// Whoever must have a slot now gets it, and nobody else.
     async fn settle(&mut self) {
-        while !self.held && self.slots.len() < self.cap {
-            let Some((owner, name)) = self.model.grant() else { break };
-            let mut waiting = self.waiting.remove(&name).unwrap();
-            self.slots.push((owner, slot_of(&mut waiting).await));
+        self.model.let_in();
+        for who in &self.model.taken {
+            if let Some(mut waiting) = self.waiting.remove(&who.name) {
+                self.slots.insert(who.name, slot_of(&mut waiting).await);
+            }
         }
+        // One who has left is out of the line a moment later.
+        let wanted = SlotCounts { taken: self.slots.len() as u64, waiting: self.waiting.len() as u64 };
+        let began = Instant::now();
+        while self.store.slots().await.unwrap() != wanted {
+            assert!(began.elapsed() < Duration::from_secs(30), "{:?}, not {wanted:?}", self.store.slots().await);
+            tokio::task::yield_now().await;
+        }
+        told(&self.admission).await;
         for (name, waiting) in &mut self.waiting {
             assert!(has_slot(waiting).is_none(), "{name} was not next");
         }
         let positions: Vec<_> = self.model.order().iter().map(|name| self.waiting[name].position()).collect();
         assert_eq!(positions, (1..=self.waiting.len() as u64).collect::<Vec<_>>());
-        assert_eq!(self.admission.waiting(), self.waiting.len());
-        assert!(self.slots.len() <= self.cap);
+        assert_eq!(self.admission.counts(), wanted);
+        assert!(self.slots.len() <= self.model.limits.max_sessions as usize);
     }
 
     /// Everybody who has stayed gets a slot, and all come back.
     async fn end(mut self) {
         self.go(Step::Hold(false)).await;
-        while let Some((owner, slot)) = self.slots.pop() {
+        while let Some((name, slot)) = self.slots.pop_first() {
             slot.release().await;
-            self.model.end(owner);
+            self.model.leave(name);
             self.settle().await;
         }
         assert!(self.waiting.is_empty(), "{:?}", self.waiting);
@@ -128,25 +143,20 @@ proptest! {
 
     #[test]
     fn j1_whoever_comes_and_goes_the_cap_holds_and_everybody_who_stays_gets_a_slot_in_turn(
-        cap in 1_u32..4,
-        per_owner in 0_u32..3,
+        max_sessions in 1_u32..4,
+        max_sessions_per_principal in 0_u32..3,
         steps in prop::collection::vec(any_step(), 0..40),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (store, admission) = with(&SessionSettings {
-                max_sessions: cap,
-                max_sessions_per_principal: per_owner,
-                ..SessionSettings::default()
-            });
+            let (store, admission) =
+                with(&SessionSettings { max_sessions, max_sessions_per_principal, ..SessionSettings::default() });
             let mut world = World {
-                cap: cap as usize,
                 store,
                 admission,
-                model: Model::new(per_owner),
-                held: false,
+                model: LineModel::new(SlotLimits { max_sessions, max_sessions_per_principal }),
                 waiting: BTreeMap::new(),
-                slots: Vec::new(),
+                slots: BTreeMap::new(),
                 last_name: 0,
             };
             for step in steps {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
-use crate::store::faulty::{Faulty, Seeded};
+use crate::store::SlotCounts;
+use crate::store::faulty::Seeded;
 use crate::telemetry::tasks;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,20 +32,16 @@ async fn j1_ten_times_the_cap_at_once_never_pass_it_and_all_get_their_slot() {
         session.await.unwrap().expect("a session that got its slot");
     }
     assert!((1..=CAP).contains(&most.load(Ordering::SeqCst)), "{most:?} at once");
-    assert_eq!((store.slots_taken().await.unwrap(), admission.waiting()), (0, 0));
+    assert_eq!((store.slots().await.unwrap().taken, admission.waiting()), (0, 0));
 }
 
 #[tokio::test]
 async fn j2_a_full_line_refuses_at_once_and_says_when_to_try_again() {
-    let store = Faulty::new(test_store(), 1, 1.0);
-    store.set_failing(false);
     let settings =
         SessionSettings { max_sessions: 1, max_queue: 3, max_queued_per_principal: 2, ..SessionSettings::default() };
-    let admission = Admission::new(store.clone(), "node", &settings);
+    let (store, admission) = with(&settings);
     let slot = take(&admission, "ann").await.unwrap();
     let _anns = (wait(&admission, "ann").await, wait(&admission, "ann").await);
-    // A refusal asks nobody: it comes as fast when the store is away.
-    store.set_failing(true);
     let own = reason(admission.take_or_wait(Uuid::new_v4(), "ann").await);
     assert_eq!(own, LimitReason::OwnQueue { max: 2 });
     assert!(own.to_string().contains("your own limit"), "{own}");
@@ -55,10 +52,12 @@ async fn j2_a_full_line_refuses_at_once_and_says_when_to_try_again() {
         assert!(full.to_string().contains("queue is full"), "{full}");
     }
     assert_eq!(admission.waiting(), 3);
-    drop(bobs);
+    bobs.leave().await;
     let next = wait(&admission, "cem").await;
     assert_eq!((next.position(), admission.waiting()), (2, 3), "a place that was left is free at once");
-    drop(slot);
+    slot.release().await;
+    // The refused have left nothing behind.
+    assert_eq!(store.slots().await.unwrap(), SlotCounts { taken: 1, waiting: 2 });
 }
 
 #[tokio::test]
@@ -70,9 +69,11 @@ async fn j3_one_who_comes_after_a_hundred_of_somebody_elses_goes_within_two_free
         many.push(wait(&admission, "many").await);
     }
     let mut one = wait(&admission, "one").await;
+    told(&admission).await;
     assert_eq!((one.position(), many[0].position(), many[1].position(), many[99].position()), (2, 1, 3, 101));
     slot.release().await;
     slot = slot_of(&mut many[0]).await;
+    told(&admission).await;
     assert!(has_slot(&mut one).is_none() && has_slot(&mut many[1]).is_none());
     assert_eq!((one.position(), many[1].position()), (1, 2));
     slot.release().await;
@@ -89,13 +90,14 @@ async fn j6_one_who_leaves_the_line_gets_no_slot_and_the_next_one_moves_up() {
     let mut second = wait(&admission, "ann").await;
     assert_eq!((first.position(), second.position()), (1, 2));
     drop(first);
-    assert_eq!((second.position(), admission.waiting()), (1, 1));
+    assert_eq!(admission.waiting(), 1);
     assert!(matches!(second.next().await.unwrap(), Progress::Position(1)));
+    assert_eq!(second.position(), 1);
     slot.release().await;
     let slot = slot_of(&mut second).await;
-    assert_eq!((store.slots_taken().await.unwrap(), admission.waiting()), (1, 0));
+    assert_eq!((store.slots().await.unwrap().taken, admission.waiting()), (1, 0));
     slot.release().await;
-    assert_eq!(store.slots_taken().await.unwrap(), 0, "nobody has taken one for the one who left");
+    assert_eq!(store.slots().await.unwrap().taken, 0, "nobody has taken one for the one who left");
 }
 
 #[tokio::test]

@@ -65,11 +65,16 @@ async fn a_slot_whose_answer_was_lost_is_given_back() {
 
 #[tokio::test]
 async fn a_caller_who_goes_away_while_it_takes_a_slot_leaves_none_behind() {
-    let (store, admission) = with_slots(2);
-    for _ in 0..20 {
-        // Asked once and then gone, whatever had come of it by then.
-        drop(take(&admission, "ann").now_or_never());
-        drop(admission.take_or_wait(Uuid::new_v4(), "ann").now_or_never());
+    let (store, admission) = failing(0.0, 2);
+    let store = store as SharedStore;
+    for polls in (0..20).map(|n| n % 4) {
+        // Gone before the store has been asked, before it has answered, or with what it has answered.
+        let mut taking = Box::pin(take(&admission, "ann"));
+        let mut joining = Box::pin(admission.take_or_wait(Uuid::new_v4(), "ann"));
+        for _ in 0..polls {
+            drop((&mut taking).now_or_never());
+            drop((&mut joining).now_or_never());
+        }
     }
     // Whoever was asked for after them is told of no slot that nobody has.
     let began = Instant::now();
@@ -97,7 +102,7 @@ async fn a_store_that_is_away_fails_nobody_who_waits() {
     assert_eq!(admission.waiting(), 1);
     store.set_failing(false);
     slot_of(&mut waits).await.release().await;
-    assert_eq!(store.slots_taken().await.unwrap(), 0);
+    assert_eq!(store.slots().await.unwrap().taken, 0);
 }
 
 #[tokio::test]

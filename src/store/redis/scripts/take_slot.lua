@@ -1,19 +1,16 @@
--- Takes a slot under the cap, by Redis's own clock. KEYS: leases, nodes. ARGV: slot, node, cap, lease in ms.
--- Gives 1 or 0, how many are taken, and when the first lease ends, in ms from now.
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-for _, gone in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))) do
-    redis.call('ZREM', KEYS[1], gone)
-    redis.call('HDEL', KEYS[2], gone)
-end
-local taken = redis.call('ZCARD', KEYS[1])
-if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
-    if taken >= tonumber(ARGV[3]) then
-        local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')[2]
-        return {0, taken, math.max(0, tonumber(first or now) - now)}
-    end
-    taken = taken + 1
-end
-redis.call('ZADD', KEYS[1], string.format('%.0f', now + tonumber(ARGV[4])), ARGV[1])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-return {1, taken, 0}
+-- Takes a slot at once. ARGV: id, owner, node, held for ms, cap, own.
+-- Gives what came of it, and how many have a slot or, for 'line', wait.
+local id, owner, node, cap, own = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[5]), tonumber(ARGV[6])
+hold(node, ARGV[4])
+local nodes = held_nodes()
+let_in(cap, own, nodes)
+tell()
+local count = call('HLEN', taken)
+if call('HEXISTS', taken, id) == 1 then return {'taken', count} end
+if room(owner, own) <= 0 then return {'own', count} end
+-- On its own node nobody passes those either who are only held.
+if nodes then nodes[node] = nil end
+if first(own, nodes) then return {'line', call('HLEN', places)} end
+if count >= cap then return {'full', count} end
+give(id, owner, node)
+return {'taken', count + 1}

@@ -53,14 +53,14 @@ async fn i3_a_write_that_was_given_up_lands_before_what_follows_it() {
     let (store, _) = with_one_session().await;
     let server = store.server.as_ref().unwrap();
     server.pause();
-    let slot = sample::id(7);
-    assert!(matches!(store.take_slot(slot, "node-1", 1, 600_000).await, Err(StoreError::Away(_))));
-    assert!(matches!(store.release_slot(slot).await, Err(StoreError::Away(_))));
+    let limits = sample::slots(1);
+    assert!(matches!(store.take_slot(sample::asked(7, "ann", "node-1"), limits).await, Err(StoreError::Away(_))));
+    assert!(matches!(store.release_slot(sample::id(7), limits).await, Err(StoreError::Away(_))));
     server.unpause();
     until_it_answers(&store).await;
     // Had the release overtaken the take, the slot would be taken for ever.
-    assert_eq!(store.slots_taken().await.unwrap(), 0);
-    let taken = store.take_slot(sample::id(8), "node-2", 1, 600_000).await.unwrap();
+    assert_eq!(store.slots().await.unwrap().taken, 0);
+    let taken = store.take_slot(sample::asked(8, "ann", "node-2"), limits).await.unwrap();
     assert_eq!(taken, SlotOutcome::Taken { taken: 1 });
 }
 

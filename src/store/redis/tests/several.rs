@@ -34,12 +34,44 @@ async fn e2_of_two_hundred_takers_through_two_stores_twenty_get_a_slot() {
     let stores = [open(&server).await, open(&server).await];
     let takes = (1..=200_u64).map(|n| {
         let at = usize::try_from(n % 2).unwrap();
-        stores[at].take_slot(sample::id(n), ["node-1", "node-2"][at], 20, 600_000)
+        stores[at].take_slot(sample::asked(n, "ann", ["node-1", "node-2"][at]), sample::slots(20))
     });
     let taken = join_all(takes).await.into_iter().filter(|answer| matches!(answer, Ok(SlotOutcome::Taken { .. })));
     assert_eq!(taken.count(), 20);
-    let held = [stores[1].release_node_slots("node-1").await, stores[0].release_node_slots("node-2").await];
+    let held = [stores[1].forget_node_slots("node-1").await, stores[0].forget_node_slots("node-2").await];
     assert_eq!(held.into_iter().map(Result::unwrap).sum::<u64>(), 20);
+}
+
+#[tokio::test]
+async fn a_slot_that_comes_free_or_is_granted_is_told_to_whoever_listens_and_nothing_else_is() {
+    let server = Server::start();
+    let store = open(&server).await;
+    let limits = sample::slots(1);
+    let told = || {
+        let stats = server.ask(&["INFO", "commandstats"]).unwrap();
+        let of_it = stats.lines().find_map(|line| line.strip_prefix("cmdstat_spublish:calls=")).unwrap_or("0,");
+        assert!(!of_it.contains("failed_calls") || of_it.contains("failed_calls=0"), "{of_it}");
+        of_it.split(',').next().unwrap().parse::<u64>().unwrap()
+    };
+    for n in 1..=3 {
+        store.join_line(sample::asked(n, "ann", "node-1"), limits, sample::LINE).await.unwrap();
+        store.take_slot(sample::asked(9, "bob", "node-2"), limits).await.unwrap();
+    }
+    store.line_of("node-1", limits, 0, true).await.unwrap();
+    store.release_slot(sample::id(3), limits).await.unwrap();
+    assert_eq!(told(), 0, "nobody has got anything");
+    store.release_slot(sample::id(1), limits).await.unwrap();
+    assert_eq!(told(), 1);
+    store.release_slot(sample::id(2), limits).await.unwrap();
+    assert_eq!(told(), 2, "also when nobody waits");
+    store.release_slot(sample::id(2), limits).await.unwrap();
+    assert_eq!(told(), 2);
+    store.join_line(sample::asked(4, "ann", "node-1"), limits, sample::LINE).await.unwrap();
+    store.join_line(sample::asked(5, "ann", "node-1"), limits, sample::LINE).await.unwrap();
+    store.line_of("node-2", sample::slots(2), 0, false).await.unwrap();
+    assert_eq!(told(), 3, "there are more slots");
+    store.forget_node_slots("node-1").await.unwrap();
+    assert_eq!(told(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,7 +24,6 @@ async fn reopening_keeps_everything() {
     store.create_session(session.clone()).await.unwrap();
     store.append(session.row.id, 1, sample::batch(1, 3)).await.unwrap();
     store.end_session(session.row.id, 1, sample::last_batch(4), sample::end_patch()).await.unwrap();
-    store.take_slot(sample::id(9), "node-1", 5, 600_000).await.unwrap();
     store.create_account(sample::account(0)).await.unwrap();
     let row = store.session(session.row.id).await.unwrap();
     store.close().await;
@@ -33,7 +32,6 @@ async fn reopening_keeps_everything() {
     assert_eq!(store.session(session.row.id).await.unwrap(), row);
     let log = store.read(session.row.id, 0, TypeSet::ALL, usize::MAX).await.unwrap();
     assert_eq!(log, [sample::batch(1, 3), sample::last_batch(4)]);
-    assert_eq!(store.slots_taken().await.unwrap(), 1);
     assert_eq!(store.accounts().await.unwrap(), [sample::account(0)]);
     let again = NewSession { idempotency: session.idempotency.clone(), ..sample::session(2) };
     assert_eq!(store.create_session(again).await.unwrap(), Created::Existing(Box::new(row.unwrap())));

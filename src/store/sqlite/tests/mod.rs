@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod file;
 mod group;
+mod line;
 mod retention;
 mod speed;
 mod upgrade;
