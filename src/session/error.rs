@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::reader::ReadError;
 use crate::api::event::SessionState;
+use crate::api::http::LoginState;
 use crate::store::StoreError;
 
 /// A refusal or a failure. Texts are for the caller: they name no path and no address of the gateway's own.
@@ -53,6 +54,18 @@ pub enum SessionError {
         limit_usd: f64,
         /// In how long.
         window_hours: f64,
+    },
+    /// Claude has no login that serves.
+    #[error("Claude can't log in, so no session is started: {message} (GET /auth/status tells more)")]
+    ClaudeLogin {
+        /// The login's state.
+        status: LoginState,
+        /// That in a sentence.
+        message: String,
+        /// What an operator can do.
+        instructions: Vec<String>,
+        /// It may mend itself in a moment.
+        momentary: bool,
     },
     /// The gateway is shutting down.
     #[error("the gateway is shutting down and starts nothing new")]

@@ -18,6 +18,7 @@ pub mod launch;
 pub mod log;
 #[cfg(test)]
 mod log_and_feed_tests;
+pub mod login;
 pub mod machine;
 pub mod message;
 mod one_at_a_time;
