@@ -216,6 +216,8 @@ impl App {
         let grace = self.settings.sessions.drain_grace_seconds.duration();
         let deadline = rfc3339_ms(now_ms() + u64::try_from(grace.as_millis()).unwrap_or(u64::MAX / 2));
         tracing::info!(deadline, "draining: nothing new is started");
+        // Before it is told: who reads it and asks must find it so.
+        self.sessions.close_the_door();
         self.connections.tell_all(&notification("server.draining", &Draining { deadline }));
         let sessions = Arc::clone(&self.sessions);
         let ended = async {
