@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -64,8 +64,11 @@ impl Deliveries {
         self.tell(DeliverySource::Environment, outcome);
     }
 
-    /// Looks for uploads until `stop`.
-    pub(super) async fn serve(mut self, stop: CancellationToken) {
+    /// Looks for uploads until `stop`; tells `looked` after the first time.
+    pub(super) async fn serve(mut self, looked: oneshot::Sender<()>, stop: CancellationToken) {
+        self.look().await;
+        // The start may have lost patience.
+        let _nobody_waits = looked.send(());
         let mut tick = tokio::time::interval(LOOK_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -77,7 +80,7 @@ impl Deliveries {
     }
 
     /// Takes up what is new in the directory.
-    pub(super) async fn look(&mut self) {
+    async fn look(&mut self) {
         let found = self.with_uploads(Uploads::look).await;
         let Some(found) = found else { return };
         let uploads = match found {

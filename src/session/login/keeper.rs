@@ -53,7 +53,12 @@ impl Keeper {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = questions.recv_many(&mut asked, super::WAITING) => {}
+                count = questions.recv_many(&mut asked, super::WAITING) => {
+                    if count == 0 {
+                        // Nobody is left who could ask.
+                        return;
+                    }
+                }
                 _ = tick.tick() => {}
             }
             let seen = self.look().await;

@@ -113,9 +113,10 @@ impl ClaudeLogin {
             deliveries.install_from_environment(text).await;
         }
         if !setup.uploads.as_os_str().is_empty() {
-            deliveries.look().await;
-            let stop = stop.clone();
-            tasks::spawn("login-uploads", deliveries.serve(stop));
+            let (looked, first) = oneshot::channel();
+            tasks::spawn("login-uploads", deliveries.serve(looked, stop.clone()));
+            // What lies there already counts from the start, unless its file system hangs.
+            let _late = tokio::time::timeout(FILES_WITHIN, first).await;
         }
         let (asks, questions) = mpsc::channel(WAITING);
         let (keeper, seen) = Keeper::begin(setup.inspector, thread, required).await;

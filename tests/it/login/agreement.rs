@@ -149,16 +149,16 @@ fn make(gateway: &Gateway, state: &State) {
     (state.make)(&directory);
 }
 
-async fn agree(states: Vec<State>) {
+async fn agree(states: Vec<State>, environment: &[(&str, &str)]) {
     let api = MessagesApi::start();
-    let home = tempfile::tempdir().expect("a directory");
     // Where a renewal would go; nothing leaves the machine.
     let nowhere = |builder: crate::support::gateway::Builder| {
-        builder
+        let builder = builder
             .agent_env("ANTHROPIC_API_KEY", "")
             .agent_env("HTTPS_PROXY", "http://127.0.0.1:9")
             .agent_env("NO_PROXY", "127.0.0.1")
-            .setting("start_timeout_seconds", 120)
+            .setting("start_timeout_seconds", 120);
+        environment.iter().fold(builder, |builder, (name, value)| builder.agent_env(name, value))
     };
     let real = |builder: crate::support::gateway::Builder, required: bool| {
         let program = builder.directory().join("agent");
@@ -223,15 +223,36 @@ async fn agree(states: Vec<State>) {
         assert_no_canary(gateway).await;
         gateway.stop().await;
     }
-    drop(home);
 }
 
 #[tokio::test]
 async fn m6_status_gateway_and_the_real_cli_agree_on_what_the_login_holds() {
-    agree(contents()).await;
+    agree(contents(), &[]).await;
 }
 
 #[tokio::test]
 async fn m6_status_gateway_and_the_real_cli_agree_on_where_the_login_lies_and_whose_it_is() {
-    agree(places()).await;
+    agree(places(), &[]).await;
+}
+
+#[tokio::test]
+async fn m6_status_gateway_and_the_real_cli_agree_on_logins_of_the_environment() {
+    let value = format!("sk-ant-oat01-{CANARY}");
+    let logins = [
+        ("ANTHROPIC_API_KEY", "api_key"),
+        ("ANTHROPIC_AUTH_TOKEN", "auth_token"),
+        ("CLAUDE_CODE_OAUTH_TOKEN", "oauth_token"),
+    ];
+    for (place, (name, method)) in logins.into_iter().enumerate() {
+        // Each with all that lose against it.
+        let environment: Vec<_> = logins[place..].iter().map(|(name, _)| (*name, value.as_str())).collect();
+        let beside = warned(name, "authenticated", method, |at| login(at, HOUR, |_| ()));
+        let ended_beside = warned(name, "authenticated", method, |at| {
+            login(at, -HOUR, |login| {
+                without_renewal(login);
+                ended_token(login);
+            });
+        });
+        agree(vec![plain(name, "authenticated", method, |_| ()), beside, ended_beside], &environment).await;
+    }
 }
