@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{CANARY, HOUR, agents_user, assert_no_canary, credentials, put, scripted, status};
 use crate::session::{ended, run};
+use crate::support::redis_server::Server;
 use crate::support::{Gateway, http, metrics};
 
 /// The answer to a call that is refused for want of a login.
@@ -130,4 +131,36 @@ async fn m3_where_the_login_lies_and_whose_it_is_is_for_callers_with_a_token() {
         (&json!(true), &json!(true), &json!(true))
     );
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn m6_the_login_is_told_the_same_with_redis_away_and_while_the_gateway_drains() {
+    let mut redis = Server::start();
+    let mut gateway = scripted().redis(&redis).start().await;
+    put(&gateway.path("claude"), ".credentials.json", &credentials(HOUR, |_| ()));
+    let mut told = status(&gateway).await;
+    let mut same = async |gateway: &Gateway, when: &str| {
+        let mut now = status(gateway).await;
+        for status in [&mut told, &mut now] {
+            status.as_object_mut().expect("a status").remove("expires_in_seconds");
+        }
+        assert_eq!(now, told, "{when}");
+        assert_eq!(http::get(gateway.http, "/livez").await.status, 200, "{when}");
+    };
+    redis.kill();
+    same(&gateway, "with Redis away").await;
+    redis.run();
+    let mut client = crate::support::within("the gateway to be ready again", async {
+        while http::get(gateway.http, "/readyz").await.status != 200 {}
+        gateway.client().await
+    })
+    .await;
+    let session = client.start(json!({"prompt": "silent"})).await;
+    client.until_event(session, |event| event.kind == "session.started").await;
+    gateway.signal(rustix::process::Signal::TERM);
+    client.notification("server.draining").await;
+    assert_eq!(http::get(gateway.http, "/readyz").await.status, 503);
+    same(&gateway, "while it drains").await;
+    gateway.signal(rustix::process::Signal::TERM);
+    assert_eq!(gateway.exited().await.code(), Some(0));
 }
