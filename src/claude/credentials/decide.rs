@@ -110,24 +110,24 @@ mod tests {
         }
     }
 
-    fn replaces(new: Login, old: Login) -> Result<(), Refusal> {
-        may_replace(&new, &Found::File(Content::Login(old)), NOW)
+    fn replaces(new: &Login, old: Login) -> Result<(), Refusal> {
+        may_replace(new, &Found::File(Content::Login(old)), NOW)
     }
 
     #[test]
     fn an_older_login_replaces_a_newer_one_only_if_that_no_longer_serves() {
-        assert_eq!(replaces(login(Some(1), true), login(Some(2), true)), Err(Refusal::Older));
-        assert_eq!(replaces(login(Some(2), true), login(Some(2), true)), Ok(()));
-        assert_eq!(replaces(login(Some(3), true), login(Some(2), true)), Ok(()));
+        assert_eq!(replaces(&login(Some(1), true), login(Some(2), true)), Err(Refusal::Older));
+        assert_eq!(replaces(&login(Some(2), true), login(Some(2), true)), Ok(()));
+        assert_eq!(replaces(&login(Some(3), true), login(Some(2), true)), Ok(()));
         // Over, but it renews itself.
-        assert_eq!(replaces(login(Some(-5), true), login(Some(-1), true)), Err(Refusal::Older));
-        assert_eq!(replaces(login(Some(-5), true), login(Some(-1), false)), Ok(()));
+        assert_eq!(replaces(&login(Some(-5), true), login(Some(-1), true)), Err(Refusal::Older));
+        assert_eq!(replaces(&login(Some(-5), true), login(Some(-1), false)), Ok(()));
         let emptied = Login { has_access_token: false, ..login(Some(9), true) };
-        assert_eq!(replaces(login(Some(1), true), emptied), Ok(()));
+        assert_eq!(replaces(&login(Some(1), true), emptied), Ok(()));
         let useless = Login { has_scope: false, ..login(Some(9), true) };
-        assert_eq!(replaces(login(Some(1), true), useless), Ok(()));
+        assert_eq!(replaces(&login(Some(1), true), useless), Ok(()));
         for (new, old) in [(None, Some(9)), (Some(1), None), (None, None)] {
-            assert_eq!(replaces(login(new, false), login(old, true)), Ok(()), "{new:?} {old:?}");
+            assert_eq!(replaces(&login(new, false), login(old, true)), Ok(()), "{new:?} {old:?}");
         }
     }
 
