@@ -58,7 +58,8 @@ impl Judge<'_> {
         let unreadable = LoginState::Unreadable;
         let own = |what: &str| {
             format!(
-                "{what} belong to the user that agents run as: chown it, modes 0600 for the file and 0700 for the directory"
+                "{what} belong to the user that agents run as: chown it, modes 0600 for the file and 0700 for the \
+                 directory"
             )
         };
         let (state, message, step, momentary) = match &place.found {

@@ -2,8 +2,8 @@
 //!
 //! `claude auth status` is of no use here: it may renew, or even wipe, the login it reports on. So the files are
 //! read directly, and what Claude would do with them is told: which login wins, whether it can renew itself, and
-//! what stands in the way. Looking ([`inspect`]) changes nothing and spends nothing; only [`install`] writes. No
-//! token leaves these files: of a token it is only asked whether it is empty.
+//! what stands in the way. Looking ([`Inspector::inspect`]) changes nothing and spends nothing; only [`install()`]
+//! writes. No token leaves these files: of a token it is only asked whether it is empty.
 //!
 //! What can be read and written depends on who asks. Where agents run as another user, these must run as that user
 //! to tell the truth; this module does not know how.

@@ -108,6 +108,26 @@ async fn a_change_is_seen_although_nobody_asks() {
 }
 
 #[tokio::test]
+async fn a_link_that_is_swapped_as_kubernetes_does_it_is_seen_although_nobody_asks() {
+    let house = House::new();
+    let version = |name: &str, text: &str| {
+        fs::create_dir(house.path("claude").join(name)).unwrap();
+        house.put(&format!("claude/{name}/.credentials.json"), text);
+        let link = house.path("claude").join("..data_tmp");
+        std::os::unix::fs::symlink(name, &link).unwrap();
+        fs::rename(link, house.path("claude/..data")).unwrap();
+    };
+    std::os::unix::fs::symlink("..data/.credentials.json", house.path("claude/.credentials.json")).unwrap();
+    let login = house.login(None).await;
+    let mut seen = login.kept.as_ref().unwrap().seen.clone();
+    assert!(login.is_missing());
+    version("..1", &credentials(HOUR));
+    let first = seen.wait_for(|seen| seen.status.usable).await.unwrap().expires_at_ms;
+    version("..2", &credentials(2 * HOUR));
+    seen.wait_for(|seen| seen.expires_at_ms > first).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_the_environment_brings_is_installed_and_never_replaces_a_newer_login() {
     let house = House::new();
     let (older, newer) = (credentials(HOUR), credentials(2 * HOUR));
