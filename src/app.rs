@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::api::server::Draining;
 use crate::auth::{Accounts, Authenticator, FirstAdmin, Tokens, load_or_create};
 use crate::claude::child_environment;
+use crate::claude::credentials::CREDENTIALS_VARIABLE;
 use crate::config::settings::Settings;
 use crate::config::{Environment, data_dir, paths};
 use crate::http::state::RequestLimits;
@@ -29,6 +30,7 @@ use crate::rpc::dispatch::Dispatcher;
 use crate::rpc::envelope::notification;
 use crate::session::admission::Admission;
 use crate::session::launch::Launcher;
+use crate::session::login::{self, ClaudeLogin, LoginSetup};
 use crate::session::nodes::Nodes;
 use crate::session::policy::Policy;
 use crate::session::retention::Retention;
@@ -118,8 +120,13 @@ impl App {
         }
         warn_of_shared_uid(&settings);
         let session_settings = Arc::new(settings.sessions.clone());
+        let stop = CancellationToken::new();
+        let delivered = env.get(CREDENTIALS_VARIABLE).map(|value| SecretString::from(value.to_string_lossy().as_ref()));
+        let inspector = login::inspector(agent, agent_env.clone(), user.as_ref());
+        let setup = LoginSetup::new(agent, inspector, delivered);
+        let login = ClaudeLogin::keep(setup, user.as_ref(), stop.clone()).await;
         let launcher =
-            Arc::new(Launcher::new(spawner, agent_env.clone(), user.clone(), &node, Arc::clone(&session_settings)));
+            Arc::new(Launcher::new(spawner, agent_env, user.clone(), &node, Arc::clone(&session_settings), login));
         let roots = &settings.workspaces;
         let workspaces = Workspaces::prepare(&roots.workspace_roots, &roots.trusted_workspace_roots, user)
             .map_err(AppError::Workspaces)?;
@@ -127,7 +134,6 @@ impl App {
         let first_principal = newest.rows.into_iter().next().map(|row| row.owner);
         let policy = Policy::new(agent.clone(), settings.sessions.clone(), workspaces, first_principal);
         let admission = Admission::new(Arc::clone(&store), &node, &settings.sessions);
-        let stop = CancellationToken::new();
         admission.keep_slots(stop.clone());
         if let Some(bus) = store.bus() {
             admission.hear_slots(&bus, stop.clone());
@@ -162,7 +168,6 @@ impl App {
                 store: Arc::clone(&store),
                 launcher,
                 agent_program: agent.agent_program.clone(),
-                agent_env,
                 started,
             }),
             metrics: prometheus.clone(),
@@ -224,6 +229,8 @@ impl App {
         let grace = self.settings.sessions.drain_grace_seconds.duration();
         let deadline = rfc3339_ms(now_ms() + u64::try_from(grace.as_millis()).unwrap_or(u64::MAX / 2));
         tracing::info!(deadline, "draining: nothing new is started");
+        // Before it is told: who reads it and asks must find it so.
+        self.sessions.close_the_door();
         self.connections.tell_all(&notification("server.draining", &Draining { deadline }));
         let sessions = Arc::clone(&self.sessions);
         let ended = async {

@@ -50,11 +50,14 @@ pub enum ErrorKind {
     TooManyRequests,
     /// The idempotency key was used with other parameters.
     IdempotencyReused,
+    /// Claude has no login that serves, so no session of its is started (`details`: the state and what to do, as
+    /// `GET /auth/status` has them). `retryable` only where it may mend itself in a moment.
+    ClaudeLogin,
 }
 
 impl ErrorKind {
     /// Every kind, for documents and tests.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::ParseError,
         Self::InvalidRequest,
         Self::TooLarge,
@@ -74,9 +77,10 @@ impl ErrorKind {
         Self::CursorExpired,
         Self::TooManyRequests,
         Self::IdempotencyReused,
+        Self::ClaudeLogin,
     ];
 
-    /// The JSON-RPC error code: the specification's, or one of ours between −32001 and −32011.
+    /// The JSON-RPC error code: the specification's, or one of ours between −32001 and −32012.
     #[must_use]
     pub const fn code(self) -> i32 {
         match self {
@@ -96,6 +100,7 @@ impl ErrorKind {
             Self::CursorExpired => -32009,
             Self::TooManyRequests => -32010,
             Self::IdempotencyReused => -32011,
+            Self::ClaudeLogin => -32012,
         }
     }
 
@@ -122,6 +127,7 @@ impl ErrorKind {
             Self::CursorExpired => "cursor_expired",
             Self::TooManyRequests => "too_many_requests",
             Self::IdempotencyReused => "idempotency_reused",
+            Self::ClaudeLogin => "claude_login",
         }
     }
 
@@ -179,10 +185,11 @@ impl RpcError {
         }
     }
 
-    /// Says when to try again.
+    /// Says when to try again, and so that it is worth it.
     #[must_use]
     pub fn retry_after_ms(mut self, milliseconds: u64) -> Self {
         if let Some(data) = &mut self.data {
+            data.retryable = true;
             data.retry_after_ms = Some(milliseconds);
         }
         self

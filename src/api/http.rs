@@ -59,6 +59,24 @@ pub enum LoginState {
     Unreadable,
 }
 
+impl LoginState {
+    /// Every state, for documents and metrics.
+    pub const ALL: [Self; 5] =
+        [Self::Authenticated, Self::Expiring, Self::Expired, Self::NotAuthenticated, Self::Unreadable];
+
+    /// The word on the wire; also a metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authenticated => "authenticated",
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
+            Self::NotAuthenticated => "not_authenticated",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
 /// How Claude logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -71,8 +89,58 @@ pub enum LoginMethod {
     ApiKey,
     /// `ANTHROPIC_AUTH_TOKEN`.
     AuthToken,
+    /// A program named by `apiKeyHelper` in Claude's settings.
+    ApiKeyHelper,
+    /// A key that a login to Claude's console has made.
+    ConsoleKey,
+    /// The login of Amazon Bedrock, Google Vertex AI or Microsoft Foundry.
+    Provider,
     /// None.
     None,
+}
+
+/// The credentials file as it lies there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CredentialsFile {
+    /// The user id of its owner.
+    pub owner_uid: u32,
+    /// Its bits of permission, such as `0600`.
+    pub mode: String,
+    /// Is it a symbolic link? Owner and mode are those of the file it leads to.
+    pub symlink: bool,
+}
+
+/// What became of a credentials file that an operator has brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryOutcome {
+    /// It is Claude's login now.
+    Installed,
+    /// It is not used; the login that there was is untouched.
+    Refused,
+}
+
+/// How a credentials file was brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliverySource {
+    /// `CLAUDE_CREDENTIALS_B64`.
+    Environment,
+    /// A file in the directory of the setting `credentials_uploads_dir`.
+    Upload,
+}
+
+/// The newest credentials file that an operator has brought to this gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Delivery {
+    /// How it came.
+    pub source: DeliverySource,
+    /// What became of it.
+    pub outcome: DeliveryOutcome,
+    /// Why, in a sentence.
+    pub message: String,
+    /// When, RFC 3339.
+    pub at: String,
 }
 
 /// Answer of `GET /auth/status`. Never holds a token.
@@ -80,13 +148,18 @@ pub enum LoginMethod {
 pub struct AuthStatus {
     /// The state in a word.
     pub status: LoginState,
+    /// Does it serve? Without a login that does, no session is started (`require_claude_login`).
+    pub usable: bool,
     /// Which login wins.
     pub method: LoginMethod,
     /// Is there anything to log in with?
     pub credentials_found: bool,
     /// Where the credentials file is or should be.
     pub path: Option<String>,
-    /// Can the credentials file be read?
+    /// What the credentials file is like; for callers with an access token, as `path` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<CredentialsFile>,
+    /// Can the user that agents run as read the credentials file?
     pub readable: bool,
     /// Can a renewed login be written back?
     pub writable: bool,
@@ -103,6 +176,12 @@ pub struct AuthStatus {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instructions: Option<Vec<String>>,
+    /// What is wrong although it works: a key that wins over the subscription, a file that others may read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The newest credentials file that was brought from outside, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
 }
 
 /// Answer of `GET /health` on the HTTP listener.

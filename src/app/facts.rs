@@ -1,7 +1,5 @@
 //! What the HTTP side shows of the running gateway.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,17 +7,15 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 
 use crate::api::http::{AuthStatus, Readiness};
-use crate::claude::inspect;
 use crate::http::GatewayFacts;
 use crate::session::Sessions;
 use crate::session::launch::Launcher;
 use crate::store::SharedStore;
-use crate::telemetry::time::now_ms;
 
 /// A store that has not answered by then counts as away.
 const STORE_WAIT: Duration = Duration::from_secs(2);
-/// A login that ends within a week and can't renew itself is `expiring`.
-const WARN_AHEAD_MS: u64 = 7 * 24 * 3_600 * 1_000;
+
+const NO_LOGIN: &str = "Claude has no login that serves, so no session is started: see /auth/status";
 
 /// The running gateway, as far as probes and people ask.
 pub(super) struct Facts {
@@ -27,7 +23,6 @@ pub(super) struct Facts {
     pub store: SharedStore,
     pub launcher: Arc<Launcher>,
     pub agent_program: PathBuf,
-    pub agent_env: BTreeMap<OsString, OsString>,
     pub started: Instant,
 }
 
@@ -44,12 +39,15 @@ impl GatewayFacts for Facts {
         .filter(|(wrong, _)| *wrong)
         .map(|(_, reason)| reason.to_owned())
         .collect();
-        let warnings = self.store.concerns().into_iter().map(str::to_owned).collect();
+        let concerns = self.store.concerns().into_iter().map(str::to_owned);
+        // Not a reason: a gateway that is taken out of service can't tell its `/auth/status`.
+        let no_login = self.launcher.login().is_missing().then(|| NO_LOGIN.to_owned());
+        let warnings = concerns.chain(no_login).collect();
         Readiness { ready: reasons.is_empty(), reasons, warnings }
     }
 
     async fn claude_login(&self) -> AuthStatus {
-        inspect(&self.agent_env, now_ms(), WARN_AHEAD_MS)
+        self.launcher.login().status().await
     }
 
     async fn slots(&self) -> (u64, u32) {

@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use super::credentials::CREDENTIALS_VARIABLE;
 use crate::config::settings::AgentSettings;
 
 /// Logins that count as not given when they are empty; an empty one would only hide the others.
 const LOGINS: [&str; 3] = ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"];
 
-/// The gateway's own variables never pass, not even when the settings name them: they hold its secrets.
+/// The gateway's own variables never pass, not even when the settings name them: they hold its secrets. No more does
+/// the variable that a login is brought in.
 const OWN_PREFIX: &[u8] = b"CC_GATEWAY_";
 
 /// Where programs are looked for if the gateway itself was started without a `PATH`.
@@ -49,7 +51,7 @@ pub fn child_environment(
         by_default("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1".to_owned());
     }
     environment.retain(|name, value| {
-        let own = name.as_encoded_bytes().starts_with(OWN_PREFIX);
+        let own = name.as_encoded_bytes().starts_with(OWN_PREFIX) || name == CREDENTIALS_VARIABLE;
         let empty_login = value.is_empty() && LOGINS.iter().any(|login| name == login);
         !own && !empty_login
     });
@@ -134,12 +136,12 @@ mod tests {
     #[test]
     fn the_gateways_own_variables_do_not_pass_even_when_they_are_listed() {
         let agent = AgentSettings {
-            agent_env_pass: vec!["CC_GATEWAY_JWT_SECRET".to_owned()],
+            agent_env_pass: vec!["CC_GATEWAY_JWT_SECRET".to_owned(), CREDENTIALS_VARIABLE.to_owned()],
             agent_env: [("CC_GATEWAY_STORE_URL".to_owned(), "redis://x".to_owned())].into(),
             ..AgentSettings::default()
         };
-        let names: Vec<_> =
-            environment(&[("CC_GATEWAY_JWT_SECRET", "s")], &agent, None).into_iter().map(|(name, _)| name).collect();
+        let inherited = [("CC_GATEWAY_JWT_SECRET", "s"), (CREDENTIALS_VARIABLE, "s")];
+        let names: Vec<_> = environment(&inherited, &agent, None).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "CLAUDE_CODE_MAX_RETRIES", "PATH"]);
     }
 

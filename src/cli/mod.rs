@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand, each with its arguments and a `run`.
 //!
-//! Commands of operators (`serve`, `user`, `healthcheck`, `doctor`, `config`) read the settings and work on
+//! Commands of operators (`serve`, `user`, `healthcheck`, `doctor`, `credentials`, `config`) read the settings and work on
 //! this machine. `protocol` prints a document and needs nothing. Commands of callers (`exec`, `chat`, `attach`,
 //! `sessions`, `login`) talk to a gateway through [`crate::client`] and know no settings. What people see goes
 //! through `output` or `screen`.
@@ -8,6 +8,7 @@
 pub mod attach;
 pub mod chat;
 pub mod config;
+pub mod credentials;
 pub mod doctor;
 pub mod exec;
 pub mod exit;
@@ -84,6 +85,7 @@ pub enum Command {
     User(user::Args),
     Healthcheck(healthcheck::Args),
     Doctor(doctor::Args),
+    Credentials(credentials::Args),
     Config(config::Args),
     Protocol(protocol::Args),
 }
@@ -118,6 +120,7 @@ pub async fn run(command: Command, env: &Environment) -> ExitCode {
         Command::User(args) => user::run(&args, env).await.into(),
         Command::Healthcheck(args) => healthcheck::run(&args, env).await.into(),
         Command::Doctor(args) => doctor::run(&args, env).await.into(),
+        Command::Credentials(args) => credentials::run(&args, env).await.into(),
         Command::Config(args) => config::run(&args, env).into(),
         Command::Protocol(args) => protocol::run(&args).into(),
     }

@@ -61,7 +61,9 @@ pub(super) fn fill_in(loaded: &mut Loaded, env: &Environment, problems: &mut Vec
     }
     // What these mean must not depend on where the gateway was started: relative ones are refused later.
     let fixed = workspaces.workspace_roots.iter_mut().chain(&mut workspaces.trusted_workspace_roots);
-    for path in fixed.chain([&mut settings.agent.claude_config_dir, &mut settings.agent.agent_program]) {
+    let agent = &mut settings.agent;
+    let agents = [&mut agent.claude_config_dir, &mut agent.credentials_uploads_dir, &mut agent.agent_program];
+    for path in fixed.chain(agents) {
         expand_home(path, home);
     }
 }

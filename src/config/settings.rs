@@ -342,6 +342,14 @@ pub struct AgentSettings {
     pub shared_uid_accepted: bool,
     /// Claude's configuration directory, which holds its one login. Empty: `~/.claude` of the agent's user.
     pub claude_config_dir: PathBuf,
+    /// Refuse sessions while Claude has no login that serves (`GET /auth/status`), instead of starting agents that fail.
+    /// Off: for logins that only the projects' own settings name.
+    pub require_claude_login: bool,
+    /// A login that can't renew itself is `expiring` so long before its end.
+    pub login_warning_seconds: Seconds,
+    /// A directory of the operator's: a credentials file (`*.json`) that is put there becomes Claude's login, if it is
+    /// one and no older than the one that there is, and is removed. Empty: none.
+    pub credentials_uploads_dir: PathBuf,
     /// Variables of the gateway's environment that agents get, if they are set.
     pub agent_env_pass: Vec<String>,
     /// Variables that agents get with these values.
@@ -375,6 +383,9 @@ impl Default for AgentSettings {
             agent_user: None,
             shared_uid_accepted: false,
             claude_config_dir: PathBuf::new(),
+            require_claude_login: true,
+            login_warning_seconds: Seconds::new(7.0 * 24.0 * 3_600.0),
+            credentials_uploads_dir: PathBuf::new(),
             agent_env_pass: [
                 "PATH",
                 "HOME",

@@ -119,6 +119,7 @@ fn other_value(home: &TempDir, info: &SettingInfo) -> String {
         ("jwt_secret", _) => RANDOM.to_owned(),
         ("jwt_secret_file", _) => write(home, "the-secret", RANDOM).display().to_string(),
         ("data_dir" | "admin_password_file" | "claude_config_dir" | "agent_program", _) => "/srv/other".to_owned(),
+        ("credentials_uploads_dir", _) => "/srv/uploads".to_owned(),
         ("workspace_roots" | "trusted_workspace_roots", _) => "/srv/a, /srv/b".to_owned(),
         ("allowed_origins", _) => "https://a.example.com,https://b.example.com".to_owned(),
         (_, Shape::Text) => "debug".to_owned(),

@@ -1,6 +1,6 @@
 //! `GET /auth/status`: the state of Claude's own login.
 //!
-//! Open to everybody who reaches the listener, as cc_executor's is. Where the credentials file lies is for
+//! Open to everybody who reaches the listener, as cc_executor's is. Where the credentials file lies and whose it is, is for
 //! authenticated callers only.
 
 use axum::Json;
@@ -15,6 +15,7 @@ pub(super) async fn auth_status(State(state): State<HttpState>, uri: Uri, header
     let mut status = state.gateway.claude_login().await;
     if !is_authenticated {
         status.path = None;
+        status.file = None;
     }
     Json(status)
 }

@@ -23,6 +23,7 @@ mod tag;
 #[cfg(test)]
 mod tests;
 mod user;
+mod user_thread;
 
 pub use control::{Process, ProcessControl, Signal};
 pub use error::SpawnError;
@@ -32,3 +33,4 @@ pub use output::{Exit, Output, OutputItem};
 pub use spawner::Spawner;
 pub use sweep::{SweepReport, freeze, sweep, sweep_instance, thaw};
 pub use user::{RunAs, UserError};
+pub use user_thread::UserThread;

@@ -174,11 +174,7 @@ fn command(launch: &Launch) -> Result<tokio::process::Command, SpawnError> {
         StdinMode::Null => Stdio::null(),
     });
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    // Becoming who we are already needs no privilege, and an ordinary user has none.
-    let same = |user: &super::RunAs| {
-        user.uid == rustix::process::geteuid().as_raw() && user.gid == rustix::process::getegid().as_raw()
-    };
-    let user = launch.user.as_ref().filter(|user| !same(user)).map(|user| Become {
+    let user = launch.user.as_ref().filter(|user| !user.is_this_process()).map(|user| Become {
         uid: user.uid,
         gid: user.gid,
         groups: user.groups.iter().map(|group| Gid::from_raw_unchecked(*group)).collect(),

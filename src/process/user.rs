@@ -46,6 +46,12 @@ impl RunAs {
             home: user.dir,
         })
     }
+
+    /// Is it who this process runs as? Becoming that needs no privilege, and an ordinary user has none.
+    #[must_use]
+    pub fn is_this_process(&self) -> bool {
+        self.uid == rustix::process::geteuid().as_raw() && self.gid == rustix::process::getegid().as_raw()
+    }
 }
 
 #[cfg(test)]

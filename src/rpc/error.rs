@@ -12,6 +12,8 @@ use crate::store::StoreError;
 
 /// How long a caller does well to wait for the store, in milliseconds.
 const STORE_RETRY_MS: u64 = 1_000;
+/// How long a credentials file may take to be written, in milliseconds.
+const LOGIN_RETRY_MS: u64 = 1_000;
 
 impl From<SessionError> for RpcError {
     fn from(error: SessionError) -> Self {
@@ -30,6 +32,11 @@ impl From<SessionError> for RpcError {
             SessionError::TooManyMessages => Self::new(ErrorKind::TooManyRequests, text),
             SessionError::Spent { .. } => Self::new(ErrorKind::UsageLimit, text),
             SessionError::NodeAway => Self::new(ErrorKind::NodeAway, text).retry_after_ms(STORE_RETRY_MS),
+            SessionError::ClaudeLogin { status, instructions, momentary, .. } => {
+                let error = Self::new(ErrorKind::ClaudeLogin, text)
+                    .details(json!({"status": status, "instructions": instructions}));
+                if momentary { error.retry_after_ms(LOGIN_RETRY_MS) } else { error }
+            }
             SessionError::Draining => Self::new(ErrorKind::Draining, text),
             SessionError::KeyReused => Self::new(ErrorKind::IdempotencyReused, text),
             SessionError::BeyondHead { head, .. } => {

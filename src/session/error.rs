@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::reader::ReadError;
 use crate::api::event::SessionState;
+use crate::api::http::LoginState;
 use crate::store::StoreError;
 
 /// A refusal or a failure. Texts are for the caller: they name no path and no address of the gateway's own. It also
@@ -60,6 +61,18 @@ pub enum SessionError {
     /// The gateway that runs the session has not answered. What was asked for may have been done.
     #[error("the gateway that runs the session does not answer; try again")]
     NodeAway,
+    /// Claude has no login that serves.
+    #[error("Claude can't log in, so no session is started: {message} (GET /auth/status tells more)")]
+    ClaudeLogin {
+        /// The login's state.
+        status: LoginState,
+        /// That in a sentence.
+        message: String,
+        /// What an operator can do.
+        instructions: Vec<String>,
+        /// It may mend itself in a moment.
+        momentary: bool,
+    },
     /// The gateway is shutting down.
     #[error("the gateway is shutting down and starts nothing new")]
     Draining,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::login::ClaudeLogin;
 use super::plan::Plan;
 use crate::api::session::SessionKind;
 use crate::config::settings::SessionSettings;
@@ -23,6 +24,7 @@ pub struct Launcher {
     user: Option<RunAs>,
     node: Arc<str>,
     settings: Arc<SessionSettings>,
+    login: ClaudeLogin,
 }
 
 impl Launcher {
@@ -34,8 +36,15 @@ impl Launcher {
         user: Option<RunAs>,
         node: &str,
         settings: Arc<SessionSettings>,
+        login: ClaudeLogin,
     ) -> Self {
-        Self { spawner, env, user, node: node.into(), settings }
+        Self { spawner, env, user, node: node.into(), settings, login }
+    }
+
+    /// The login that agents have.
+    #[must_use]
+    pub fn login(&self) -> &ClaudeLogin {
+        &self.login
     }
 
     /// Can the program of the settings be started at all? For readiness.

@@ -19,6 +19,7 @@ pub mod launch;
 pub mod log;
 #[cfg(test)]
 mod log_and_feed_tests;
+pub mod login;
 pub mod machine;
 pub mod message;
 pub mod nodes;

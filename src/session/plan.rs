@@ -34,6 +34,8 @@ pub struct Plan {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Arguments,
+    /// It is Claude and needs Claude's login.
+    pub needs_login: bool,
     /// The directory it works in, inside an allowed root.
     pub workspace: PathBuf,
     /// It is the session's own and has to be made before the start.

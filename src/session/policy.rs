@@ -3,6 +3,7 @@
 //! `session.start` and the dialect's `execute` both end here, so that no door is wider than the other. A
 //! judgement is a [`Plan`], or a refusal with a reason; nothing is started here.
 
+use std::path::Path;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -92,6 +93,7 @@ impl Policy {
             kind: SessionKind::Claude,
             program: self.agent.agent_program.clone(),
             arguments: Arguments::Claude(Box::new(line)),
+            needs_login: true,
             fresh_workspace: params.workspace.is_none() && resumed.is_none(),
             workspace: workspace.path,
             message: prompt.map(Message::new),
@@ -152,6 +154,7 @@ impl Policy {
             kind: row.kind,
             program: self.agent.agent_program.clone(),
             arguments: Arguments::Claude(Box::new(command_line(&params, conversation, &workspace))),
+            needs_login: true,
             fresh_workspace: fresh,
             workspace: workspace.path,
             message,
@@ -202,7 +205,7 @@ impl Policy {
         }
         let id = Uuid::new_v4();
         let workspace = self.workspaces.fresh(id)?;
-        let (program, words) = if program == "claude" {
+        let (program, words, needs_login) = if program == "claude" {
             let parsed = parse_caller_arguments(args).map_err(|error| SessionError::NotAllowed(error.to_string()))?;
             self.check_mode(caller, parsed.permission_mode)?;
             for config in &parsed.mcp_config {
@@ -213,9 +216,12 @@ impl Policy {
             }
             let args =
                 parsed.arguments(!workspace.trusted).map_err(|error| SessionError::InvalidParams(error.to_string()))?;
-            (self.agent.agent_program.clone(), args)
+            // What answers without a model answers without a login.
+            (self.agent.agent_program.clone(), args, parsed.information.is_none())
         } else {
-            (program.into(), args.to_vec())
+            // Under another name too.
+            let is_agent = self.agent.agent_program == Path::new(program);
+            (program.into(), args.to_vec(), is_agent)
         };
         let timeout = limit("timeout", timeout_seconds, self.sessions.timeout_seconds.duration())?;
         self.claim(caller)?;
@@ -224,6 +230,7 @@ impl Policy {
             kind: SessionKind::Command,
             program,
             arguments: Arguments::Command(words),
+            needs_login,
             workspace: workspace.path,
             fresh_workspace: true,
             message: None,

@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use parking_lot::Mutex;
 
 use crate::api::event::{EndReason, EventType, SessionState};
+use crate::api::http::LoginState;
 
 /// Buckets of every histogram of seconds: 50 µs to 60 s.
 const SECONDS: [f64; 16] =
@@ -17,6 +18,9 @@ const SECONDS: [f64; 16] =
 
 /// Buckets of the time that sessions wait in the queue: 10 ms to an hour.
 const WAITS: [f64; 12] = [0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0];
+
+/// Stands for the end of what has no known one: a number, so that alerts can compare it.
+const FAR_AHEAD_SECONDS: f64 = 315_360_000.0;
 
 /// The one recorder's handle. A lock, so that two first callers at once don't both install one.
 static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
@@ -69,6 +73,17 @@ fn describe() {
     describe_histogram!("cc_gateway_agent_start_seconds", Unit::Seconds, "From spawn to the agent's first answer");
     describe_counter!("cc_gateway_processes_swept_total", "Left-over processes killed after a session's end");
     describe_counter!("cc_gateway_task_panics_total", "Tasks that panicked, by task: each is a bug");
+    describe_gauge!("cc_gateway_claude_login", "1 for the state that Claude's own login is in, 0 for the others");
+    describe_gauge!(
+        "cc_gateway_claude_login_usable",
+        "1 while sessions can be started with Claude's own login, else 0"
+    );
+    describe_gauge!(
+        "cc_gateway_claude_login_expires_in_seconds",
+        Unit::Seconds,
+        "Until Claude's access token ends, negative afterwards; ten years for a login without a known end, 0 without one. \
+         A login that renews itself begins anew"
+    );
     describe_gauge!("cc_gateway_build_info", "1, with the version as label");
     sessions_waiting(0);
     gauge!("cc_gateway_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -78,6 +93,21 @@ fn describe() {
     for reason in EndReason::ALL {
         counter!("cc_gateway_sessions_ended_total", "reason" => reason.as_str()).absolute(0);
     }
+}
+
+/// The state of Claude's own login, as it was looked at last.
+pub fn claude_login(state: LoginState, usable: bool, expires_in_seconds: Option<i64>) {
+    for each in LoginState::ALL {
+        gauge!("cc_gateway_claude_login", "status" => each.as_str()).set(if each == state { 1.0 } else { 0.0 });
+    }
+    gauge!("cc_gateway_claude_login_usable").set(if usable { 1.0 } else { 0.0 });
+    #[expect(clippy::cast_precision_loss, reason = "far less than 2^52 seconds")]
+    let left = match expires_in_seconds {
+        Some(seconds) => seconds as f64,
+        None if usable => FAR_AHEAD_SECONDS,
+        None => 0.0,
+    };
+    gauge!("cc_gateway_claude_login_expires_in_seconds").set(left);
 }
 
 /// A live session of this node moved from one state to another (`None`: it is new, or gone).

@@ -12,7 +12,7 @@ use crate::support::{Gateway, http as web};
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Every family that `/metrics` must hold once a session has run.
-const FAMILIES: [&str; 19] = [
+const FAMILIES: [&str; 22] = [
     "cc_gateway_sessions",
     "cc_gateway_sessions_started_total",
     "cc_gateway_sessions_ended_total",
@@ -32,6 +32,9 @@ const FAMILIES: [&str; 19] = [
     "cc_gateway_store_seconds",
     "cc_gateway_agent_start_seconds",
     "cc_gateway_build_info",
+    "cc_gateway_claude_login",
+    "cc_gateway_claude_login_expires_in_seconds",
+    "cc_gateway_claude_login_usable",
 ];
 
 #[tokio::test]

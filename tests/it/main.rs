@@ -22,6 +22,7 @@ mod http_deadlines;
 mod http_limits;
 mod http_routes;
 mod log;
+mod login;
 mod observing;
 mod programs;
 mod real_cli;

@@ -13,6 +13,7 @@ use cc_gateway::rpc::dispatch::Dispatcher;
 use cc_gateway::session::Sessions;
 use cc_gateway::session::admission::Admission;
 use cc_gateway::session::launch::Launcher;
+use cc_gateway::session::login::ClaudeLogin;
 use cc_gateway::session::nodes::Nodes;
 use cc_gateway::session::policy::Policy;
 use cc_gateway::session::workspace::Workspaces;
@@ -37,7 +38,9 @@ async fn serve(gateway: &Gateway, store: SharedStore) -> SocketAddr {
     let tokens = Arc::new(Tokens::new(&settings.auth, secret));
     let sessions_settings = Arc::new(settings.sessions.clone());
     let spawner = Spawner::start().unwrap();
-    let launcher = Arc::new(Launcher::new(spawner, Default::default(), None, "node", Arc::clone(&sessions_settings)));
+    let login = ClaudeLogin::unguarded();
+    let launcher =
+        Arc::new(Launcher::new(spawner, Default::default(), None, "node", Arc::clone(&sessions_settings), login));
     let workspaces = Workspaces::prepare(&settings.workspaces.workspace_roots, &[], None).unwrap();
     let policy = Policy::new(settings.agent.clone(), settings.sessions.clone(), workspaces, None);
     let admission = Admission::new(Arc::clone(&store), "node", &settings.sessions);

@@ -11,17 +11,14 @@ use tokio::process::Command;
 use super::super::output;
 use super::report::Check;
 use crate::api::http::{AuthStatus, LoginState};
-use crate::claude::{child_environment, inspect};
+use crate::claude::child_environment;
 use crate::config::Environment;
 use crate::config::settings::AgentSettings;
 use crate::process::{RunAs, find_program};
-use crate::telemetry::time::now_ms;
+use crate::session::login::{inspector, look_once};
 
 /// How long the program may take to say its version: a first start on a slow disk takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A login that ends within this time and can't renew itself is worth a warning: one day.
-const WARN_AHEAD_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// The program and its login, in the environment that agents get.
 pub(super) async fn agent(settings: &AgentSettings, env: &Environment) -> Vec<Check> {
@@ -30,8 +27,8 @@ pub(super) async fn agent(settings: &AgentSettings, env: &Environment) -> Vec<Ch
     let inherited = env.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let named = user.as_ref().map(|user| (user.name.as_str(), user.home.as_path()));
     let child_env = child_environment(inherited, settings, named);
-    let login = inspect(&child_env, now_ms(), WARN_AHEAD_MS);
-    vec![program(&settings.agent_program, child_env).await, judge_login(&login, user.is_some())]
+    let login = look_once(&inspector(settings, child_env.clone(), user.as_ref()), user.as_ref()).await.status;
+    vec![program(&settings.agent_program, child_env).await, judge_login(&login, settings.require_claude_login)]
 }
 
 async fn program(name: &Path, env: BTreeMap<OsString, OsString>) -> Check {
@@ -65,20 +62,19 @@ async fn version(file: &Path, env: BTreeMap<OsString, OsString>) -> Result<Strin
     }
 }
 
-fn judge_login(login: &AuthStatus, other_user: bool) -> Check {
+fn judge_login(login: &AuthStatus, required: bool) -> Check {
     const NAME: &str = "Claude's login";
     let advice = match &login.instructions {
         Some(steps) if !steps.is_empty() => steps.join("\n"),
         _ => "run `claude` as the user that agents run as, and log in with /login".to_owned(),
     };
+    let found = std::iter::once(&login.message).chain(&login.warnings).cloned().collect::<Vec<_>>().join("; ");
     match login.status {
-        LoginState::Authenticated => Check::ok(NAME, &login.message),
-        LoginState::Expiring => Check::warn(NAME, &login.message, advice),
-        // What only the agents' user may read, the gateway need not.
-        LoginState::Unreadable if other_user => Check::warn(NAME, &login.message, advice),
-        LoginState::Expired | LoginState::NotAuthenticated | LoginState::Unreadable => {
-            Check::fail(NAME, &login.message, advice)
-        }
+        LoginState::Authenticated if login.warnings.is_empty() => Check::ok(NAME, found),
+        LoginState::Authenticated | LoginState::Expiring => Check::warn(NAME, found, advice),
+        // Agents may have a login that only their projects name.
+        _ if !required => Check::warn(NAME, found, advice),
+        LoginState::Expired | LoginState::NotAuthenticated | LoginState::Unreadable => Check::fail(NAME, found, advice),
     }
 }
 

@@ -139,6 +139,18 @@ impl Check<'_> {
             "claude_config_dir",
             "expected an absolute path",
         );
+        let uploads = &agent.credentials_uploads_dir;
+        self.require(
+            uploads.as_os_str().is_empty() || uploads.is_absolute(),
+            "credentials_uploads_dir",
+            "expected an absolute path",
+        );
+        // Its files are removed once they have served.
+        self.require(
+            uploads.as_os_str().is_empty() || *uploads != agent.claude_config_dir,
+            "credentials_uploads_dir",
+            "is claude_config_dir: name a directory of its own",
+        );
         self.require(
             agent.allowed_commands.iter().all(|name| !name.trim().is_empty()),
             "allowed_commands",

@@ -48,6 +48,7 @@ impl GatewayFacts for Facts {
     async fn claude_login(&self) -> AuthStatus {
         AuthStatus {
             status: LoginState::Authenticated,
+            usable: true,
             method: LoginMethod::OauthFile,
             credentials_found: true,
             path: Some(PATH.to_owned()),
@@ -59,6 +60,9 @@ impl GatewayFacts for Facts {
             subscription_type: None,
             message: "Claude is logged in.".to_owned(),
             instructions: None,
+            file: None,
+            warnings: Vec::new(),
+            delivery: None,
         }
     }
 

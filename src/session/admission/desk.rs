@@ -144,7 +144,7 @@ impl Desk {
         Ok(())
     }
 
-    /// See [`super::Admission::line_moved`].
+    /// See [`super::Admission::hear_slots`].
     pub(super) fn wake(&self) {
         self.wake.notify_one();
     }

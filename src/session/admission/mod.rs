@@ -25,7 +25,7 @@ pub use self::slot::Slot;
 pub use self::waiting::{Admitted, Progress, Waiting};
 use super::error::SessionError;
 use crate::config::settings::SessionSettings;
-use crate::store::{SharedStore, SlotCounts};
+use crate::store::{SharedBus, SharedStore, SlotCounts, Topic};
 use crate::telemetry::tasks;
 
 /// How often the store is told which slots this node has.

@@ -7,9 +7,14 @@ use crate::api::event::EndReason;
 use crate::session::handle::Command;
 
 impl Sessions {
-    /// From now on nothing new is started; what waits for a slot ends, what is at rest is put away.
-    pub async fn begin_drain(&self) {
+    /// From now on nothing new is started.
+    pub fn close_the_door(&self) {
         self.draining.store(true, Ordering::Release);
+    }
+
+    /// The same; and what waits for a slot ends, what is at rest is put away.
+    pub async fn begin_drain(&self) {
+        self.close_the_door();
         self.tell_all(&Command::Drain).await;
     }
 

@@ -142,6 +142,7 @@ impl Sessions {
         };
         let queue = params.queue;
         let plan = self.policy.judge_start(caller, params, resumed.as_ref())?;
+        self.check_login(&plan).await?;
         let admitted = match self.admit(plan.id, &caller.subject, queue).await {
             Ok(admitted) => admitted,
             // On another node the same key may have taken the last slot a moment ago.
@@ -168,6 +169,7 @@ impl Sessions {
         self.check_open()?;
         self.check_spending(&caller.subject).await?;
         let plan = self.policy.judge_command(caller, command, timeout_seconds)?;
+        self.check_login(&plan).await?;
         let admitted = self.admit(plan.id, &caller.subject, false).await?;
         match self.begin(caller, plan, admitted, None, None).await? {
             StartOutcome::New(handle) => Ok(handle),
@@ -351,6 +353,11 @@ impl Sessions {
 
     fn check_open(&self) -> Result<(), SessionError> {
         if self.is_draining() { Err(SessionError::Draining) } else { Ok(()) }
+    }
+
+    /// Would the plan's agent have a login? Asked before anything is started or made.
+    async fn check_login(&self, plan: &Plan) -> Result<(), SessionError> {
+        if plan.needs_login { self.launcher.login().check().await } else { Ok(()) }
     }
 
     async fn by_key(

@@ -176,6 +176,7 @@ impl Sessions {
         self.check_spending(&row.owner).await?;
         let mut plan = self.plan_again(&row, Origin::Woken).await?;
         plan.message = Some(message);
+        self.check_login(&plan).await?;
         self.policy.prepare(&plan)?;
         let admitted = self.admit(id, &row.owner, queue).await?;
         let messages = plan.message.iter().map(|message| message.id).collect();

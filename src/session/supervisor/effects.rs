@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::life::{JobDone, Life, Over};
+use super::life::{Begun, JobDone, Life, Over};
 use super::{Right, Supervisor};
 use crate::api::event::{EventType, SessionState, Started, StateChanged, TurnLost, TurnLostCause};
 use crate::claude::control;
@@ -83,11 +83,13 @@ impl Supervisor {
         let (passed, gate) = watch::channel(false);
         life.gate = Some(gate);
         life.job = Some(Box::pin(async move {
+            // First, for it may take long: who waits for it keeps nobody else from starting.
+            let turn = if plan.needs_login { launcher.login().turn().await } else { None };
             let Some(permit) = admission.start_permit().await else {
                 return JobDone::Spawned(Err(SpawnError::Ending));
             };
             passed.send_replace(true);
-            JobDone::Spawned(launcher.spawn(&plan).await.map(|process| Box::new((process, permit))))
+            JobDone::Spawned(launcher.spawn(&plan).await.map(|process| Box::new(Begun { process, permit, turn })))
         }));
     }
 

@@ -14,6 +14,7 @@ use crate::session::admission::Progress;
 use crate::session::agent::{Ears, Mouth};
 use crate::session::error::SessionError;
 use crate::session::handle::Request;
+use crate::session::login::Turn;
 use crate::session::machine::{Machine, Outcome, Timer};
 use crate::session::message::Messages;
 use crate::session::questions::Questions;
@@ -22,10 +23,17 @@ use crate::store::{SessionPatch, StoreError};
 /// The one job under way: a start, a freeze, a sweep.
 pub(super) type Job = Pin<Box<dyn Future<Output = JobDone> + Send>>;
 
+/// A process that was started, and what it may keep others from while it starts.
+pub(super) struct Begun {
+    pub process: Process,
+    pub permit: OwnedSemaphorePermit,
+    pub turn: Option<Turn>,
+}
+
 /// What it came to.
 pub(super) enum JobDone {
     /// The process runs, or why not.
-    Spawned(Result<Box<(Process, OwnedSemaphorePermit)>, SpawnError>),
+    Spawned(Result<Box<Begun>, SpawnError>),
     /// The tree was stopped, or goes on.
     Settled,
     /// Nothing of the tree is left.
@@ -85,6 +93,8 @@ pub(super) struct Life {
     /// Is the job still waiting for leave to start? Then it can be given up.
     pub gate: Option<watch::Receiver<bool>>,
     pub start_permit: Option<OwnedSemaphorePermit>,
+    /// Others wait for it to renew Claude's login.
+    pub login_turn: Option<Turn>,
     pub output: Option<Output>,
     pub control: Option<ProcessControl>,
     pub mouth: Option<Mouth>,
@@ -126,6 +136,7 @@ impl Life {
             job: None,
             gate: None,
             start_permit: None,
+            login_turn: None,
             output: None,
             control: None,
             mouth: None,

@@ -34,7 +34,7 @@ mod lines;
 mod permissions;
 
 use clocks::JUDGE_OUTPUT;
-use life::{Happened, JobDone, Life};
+use life::{Begun, Happened, JobDone, Life};
 
 /// What a session has of the right to a process.
 pub(super) enum Right {
@@ -178,6 +178,7 @@ impl Supervisor {
                 life.control = None;
                 life.mouth = None;
                 life.start_permit = None;
+                life.login_turn = None;
                 let facts = ExitFacts { code: exit.code, signal: exit.signal, cut: life.ears.cut };
                 life.requests.clear();
                 self.close_questions(life).await;
@@ -186,8 +187,9 @@ impl Supervisor {
             }
             Happened::Printed(None) => life.output = None,
             Happened::Job(JobDone::Spawned(Ok(spawned))) => {
-                let (process, permit) = *spawned;
+                let Begun { process, permit, turn } = *spawned;
                 life.start_permit = Some(permit);
+                life.login_turn = turn;
                 life.gate = None;
                 life.spawned_at = Instant::now();
                 life.last_output = life.spawned_at;

@@ -64,13 +64,13 @@ async fn a_subscriptions_login_that_is_refused_ends_the_session_auth_failed() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_missing_ends_the_session_auth_failed_without_a_request() {
+async fn without_a_login_no_session_is_started_and_no_request_is_made() {
     let api = MessagesApi::start();
     let gateway = Gateway::builder().real_agent(&api).agent_env("ANTHROPIC_API_KEY", "").start().await;
     let mut client = gateway.client().await;
-    let session = client.start(json!({"prompt": "[[text:never]]"})).await;
-    let end = ended(&client.until_ended(session).await);
-    assert_eq!(end["reason"], "auth_failed", "{end}");
-    assert!(end["message"].as_str().unwrap().contains("/auth/status"), "{end}");
+    let error = client.error("session.start", json!({"prompt": "[[text:never]]"})).await;
+    assert_eq!((&error["code"], &error["data"]["kind"]), (&json!(-32012), &json!("claude_login")), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("/auth/status"), "{error}");
+    assert_eq!(client.ok("session.list", json!({})).await["sessions"], json!([]));
     assert_eq!(api.requests(), Vec::<Value>::new());
 }

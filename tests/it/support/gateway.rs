@@ -116,6 +116,7 @@ impl Builder {
     pub(crate) fn real_agent(self, api: &MessagesApi) -> Self {
         let temporary = self.directory.path().join("tmp");
         self.setting("agent_program", cli::real_cli().display())
+            .setting("require_claude_login", true)
             .agent_env("ANTHROPIC_BASE_URL", api.base_url())
             .agent_env("ANTHROPIC_API_KEY", "sk-ant-test-canary-5b21")
             .agent_env("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
@@ -171,6 +172,8 @@ impl Gateway {
         settings.set("admin_password_file", &path("admin-password").display());
         settings.set("claude_config_dir", &path("claude").display());
         settings.set("agent_program", &env!("CARGO_BIN_EXE_scripted-agent"));
+        // It logs in nowhere.
+        settings.set("require_claude_login", &false);
         settings.agent_env("HOME", &path("home").display());
         settings.agent_env("SCRIPTED_AGENT_COUNT_DIR", &path("agents").display());
         Builder { settings, env: Vec::new(), housing: Housing::Plain, directory }

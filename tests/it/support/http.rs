@@ -46,6 +46,12 @@ pub(crate) async fn get(server: SocketAddr, path: &str) -> Response {
     request(server, Method::GET, path, &[], Bytes::new()).await
 }
 
+/// `GET path` with an access token.
+pub(crate) async fn get_as(server: SocketAddr, path: &str, token: &str) -> Response {
+    let authorization = format!("Bearer {token}");
+    request(server, Method::GET, path, &[("authorization", &authorization)], Bytes::new()).await
+}
+
 /// `POST path` with a JSON body.
 pub(crate) async fn post(server: SocketAddr, path: &str, body: &Value) -> Response {
     let headers = [("content-type", "application/json")];

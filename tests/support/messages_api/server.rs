@@ -17,6 +17,9 @@ use crate::directive::{Chosen, Directive, choose};
 use crate::log::RequestLog;
 use crate::stream::{id, message, stream};
 
+/// Tokens that begin so have ended, as the API sees it.
+const ENDED_TOKEN: &str = "Bearer sk-ant-oat01-ended";
+
 type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// What all connections share.
@@ -46,8 +49,11 @@ impl Server {
         };
         let prompt = chosen.as_ref().map(|chosen| chosen.prompt.as_str());
         self.log.request(head.method.as_str(), path, login, prompt, &body);
+        let bearer = head.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let has_ended = bearer.is_some_and(|value| value.starts_with(ENDED_TOKEN));
         Ok(match chosen {
             _ if head.method == Method::HEAD => reply(StatusCode::OK, Bytes::new()),
+            Some(_) if has_ended => api_error(401, None),
             Some(chosen) => self.messages(chosen, &body).await,
             None if path == "/v1/messages/count_tokens" => reply_json(StatusCode::OK, &json!({"input_tokens": 42})),
             None if path.ends_with("/oauth/token") => reply_json(

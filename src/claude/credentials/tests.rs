@@ -1,17 +1,32 @@
-//! Tests of `credentials`: every state with a real file. Bits of permission do not bind root, so the rows that need
+//! Tests of what is found: every state with a real file. Bits of permission do not bind root, so the rows that need
 //! them say what they expect in each case.
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::content::Content;
+use super::place::{Found, Saving};
 use super::*;
 
 const NOW: u64 = 1_800_000_000_000;
 const HOUR: u64 = 3_600_000;
 const ACCESS: &str = "sk-ant-oat01-SECRET-ACCESS";
 const REFRESH: &str = "sk-ant-ort01-SECRET-REFRESH";
+
+fn me() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn inspect(env: &BTreeMap<OsString, OsString>, warn_ahead_ms: u64) -> AuthStatus {
+    let status = Inspector { env: env.clone(), agent_uid: me(), warn_ahead_ms }.inspect(NOW).status;
+    let serves = matches!(status.status, LoginState::Authenticated | LoginState::Expiring);
+    assert_eq!(status.usable, serves);
+    status
+}
 
 /// A scratch configuration directory.
 struct Scratch(TempDir);
@@ -23,7 +38,7 @@ impl Scratch {
 
     fn with(content: &str) -> Self {
         let scratch = Self::new();
-        std::fs::write(scratch.file(), content).unwrap();
+        scratch.put(".credentials.json", content);
         scratch
     }
 
@@ -39,6 +54,13 @@ impl Scratch {
         Self::with(&json!({"claudeAiOauth": login}).to_string())
     }
 
+    /// Writes a file of the directory, for its owner only.
+    fn put(&self, name: &str, content: &str) {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
     fn file(&self) -> PathBuf {
         self.0.path().join(".credentials.json")
     }
@@ -47,7 +69,7 @@ impl Scratch {
         let mut env: BTreeMap<OsString, OsString> =
             more.iter().map(|&(name, value)| (name.into(), value.into())).collect();
         env.insert("CLAUDE_CONFIG_DIR".into(), self.0.path().into());
-        let status = inspect(&env, NOW, 10 * HOUR);
+        let status = inspect(&env, 10 * HOUR);
         let shown = serde_json::to_string(&status).unwrap();
         assert!(!shown.contains("SECRET") && !shown.contains("sk-ant"), "a token is shown: {shown}");
         status
@@ -66,9 +88,11 @@ fn a_login_that_renews_itself_is_authenticated() {
         status,
         AuthStatus {
             status: LoginState::Authenticated,
+            usable: true,
             method: LoginMethod::OauthFile,
             credentials_found: true,
             path: Some(scratch.file().to_string_lossy().into_owned()),
+            file: Some(CredentialsFile { owner_uid: me(), mode: "0600".to_owned(), symlink: false }),
             readable: true,
             writable: true,
             refreshable: true,
@@ -77,6 +101,8 @@ fn a_login_that_renews_itself_is_authenticated() {
             subscription_type: Some("max".to_owned()),
             message: "Claude is logged in and renews the login itself".to_owned(),
             instructions: None,
+            warnings: Vec::new(),
+            delivery: None,
         }
     );
 }
@@ -125,14 +151,14 @@ fn a_missing_file_is_no_login() {
 #[test]
 fn a_missing_directory_is_no_login_and_nothing_can_be_saved() {
     let env = [(OsString::from("HOME"), OsString::from("/nonexistent"))].into();
-    let status = inspect(&env, NOW, HOUR);
+    let status = inspect(&env, HOUR);
     assert_eq!(status.path.as_deref(), Some("/nonexistent/.claude/.credentials.json"));
     assert_eq!((status.status, status.writable), (LoginState::NotAuthenticated, false));
 }
 
 #[test]
 fn without_a_home_there_is_no_path() {
-    let status = inspect(&BTreeMap::new(), NOW, HOUR);
+    let status = inspect(&BTreeMap::new(), HOUR);
     assert_eq!((status.status, status.path), (LoginState::NotAuthenticated, None));
     assert!(status.instructions.is_some());
 }
@@ -183,7 +209,7 @@ fn a_directory_in_the_files_place_is_told() {
     std::fs::create_dir(scratch.file()).unwrap();
     let status = scratch.inspect();
     assert_eq!((status.status, status.readable), (LoginState::Unreadable, false));
-    assert!(status.message.contains("not a regular file"));
+    assert!(status.message.contains("there is a directory"));
 }
 
 #[test]
@@ -215,18 +241,16 @@ fn in_a_directory_that_may_not_be_written_the_login_can_not_renew_itself() {
         assert_eq!(status.status, LoginState::Authenticated, "root may write it");
     } else {
         assert_eq!((status.status, status.writable, status.refreshable), (LoginState::Expired, false, false));
-        assert!(status.instructions.unwrap()[0].contains("directory writable"));
+        assert!(status.instructions.unwrap()[0].contains("writable for the user"));
     }
 }
 
 /// What `saving` gives for the login of a file, without the need of a mount.
 fn told_with(saving: Saving, login: &Value) -> AuthStatus {
-    let content = understand(&json!({"claudeAiOauth": login}).to_string());
-    let place = Place { path: PathBuf::from("/c/.credentials.json"), readable: true, saving, symlink: false, content };
-    let mut status = inspect(&BTreeMap::new(), NOW, HOUR);
-    status.writable = saving == Saving::Possible;
-    place.tell(&mut status, NOW, HOUR);
-    status
+    let found = Found::File(Content::of(&json!({"claudeAiOauth": login}).to_string()));
+    let place = Place { path: PathBuf::from("/c/.credentials.json"), facts: None, symlink: false, saving, found };
+    let inspector = Inspector { env: BTreeMap::new(), agent_uid: me(), warn_ahead_ms: HOUR };
+    judge::Judge { inspector: &inspector, now_ms: NOW }.file(&place, nothing(Some(&place))).status
 }
 
 #[test]
@@ -236,11 +260,11 @@ fn a_file_mounted_read_only_burns_its_refresh_token_and_that_is_told() {
     });
     let status = told_with(Saving::FileReadOnly, &login);
     assert_eq!((status.status, status.refreshable), (LoginState::Authenticated, false));
-    assert!(status.instructions.unwrap()[0].contains("mounted read-only"));
+    assert!(status.warnings[0].contains("mounted read-only"));
 
     let status = told_with(Saving::DirectoryReadOnly, &login);
     assert_eq!((status.status, status.refreshable), (LoginState::Authenticated, false));
-    assert!(status.instructions.unwrap()[0].contains("directory writable"));
+    assert!(status.instructions.unwrap()[0].contains("writable for the user"));
 }
 
 #[test]
@@ -273,10 +297,11 @@ fn the_logins_of_the_environment_win_in_claudes_order() {
         assert_eq!((status.method, status.status), (method, LoginState::Authenticated));
     }
     let status = scratch.inspect_with(&[key]);
-    assert!(status.message.contains("wins over the login in the credentials file"));
+    assert!(status.warnings[0].contains("wins over the subscription login"));
+    assert!(status.instructions.unwrap()[0].contains("unset ANTHROPIC_API_KEY"));
     assert!(!status.refreshable && status.expires_at.is_none());
     let alone = Scratch::new().inspect_with(&[key]);
-    assert!(alone.credentials_found && !alone.message.contains("wins") && alone.instructions.is_none());
+    assert!(alone.credentials_found && alone.warnings.is_empty() && alone.instructions.is_none());
 }
 
 #[test]
@@ -286,4 +311,86 @@ fn inspecting_changes_nothing() {
     scratch.inspect();
     assert_eq!(std::fs::read(scratch.file()).unwrap(), before);
     assert_eq!(std::fs::read_dir(scratch.0.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_file_that_others_may_read_or_that_is_somebody_elses_is_warned_of() {
+    let scratch = Scratch::with_login(|_| ());
+    std::fs::set_permissions(scratch.file(), PermissionsExt::from_mode(0o644)).unwrap();
+    let status = scratch.inspect();
+    assert_eq!((status.status, status.file.unwrap().mode.as_str()), (LoginState::Authenticated, "0644"));
+    assert!(status.warnings[0].contains("Other users"), "{:?}", status.warnings);
+    let owner = scratch.file().metadata().unwrap().uid();
+    let env = [("CLAUDE_CONFIG_DIR".into(), scratch.0.path().into())].into();
+    let others = Inspector { env, agent_uid: owner + 1, warn_ahead_ms: 0 }.inspect(NOW).status;
+    assert!(others.usable && others.warnings[0].contains("belongs to another user"), "{others:?}");
+    assert_eq!(others.warnings.len(), 2);
+}
+
+#[test]
+fn claudes_settings_count_as_its_environment_does() {
+    let helper = r#"{"apiKeyHelper":"echo SECRET"}"#;
+    for (settings, env, method) in [
+        (helper, &[][..], LoginMethod::ApiKeyHelper),
+        (helper, &[("ANTHROPIC_API_KEY", "SECRET")], LoginMethod::ApiKey),
+        (helper, &[("CLAUDE_CODE_OAUTH_TOKEN", "SECRET")], LoginMethod::ApiKeyHelper),
+        (r#"{"env":{"ANTHROPIC_API_KEY":"SECRET"}}"#, &[], LoginMethod::ApiKey),
+        (r#"{"env":{"ANTHROPIC_API_KEY":""}}"#, &[("ANTHROPIC_API_KEY", "SECRET")], LoginMethod::OauthFile),
+        (r#"{"env":{"CLAUDE_CODE_USE_BEDROCK":"1"}}"#, &[], LoginMethod::Provider),
+        (r#"{"apiKeyHelper":""}"#, &[], LoginMethod::OauthFile),
+        ("{nonsense", &[], LoginMethod::OauthFile),
+    ] {
+        let scratch = Scratch::with_login(|_| ());
+        scratch.put("settings.json", settings);
+        let status = scratch.inspect_with(env);
+        assert_eq!((status.method, status.usable), (method, true), "{settings} {env:?}");
+    }
+}
+
+#[test]
+fn the_login_of_a_provider_wins_over_everything() {
+    for (value, method) in [
+        ("1", LoginMethod::Provider),
+        ("True", LoginMethod::Provider),
+        ("0", LoginMethod::ApiKey),
+        ("", LoginMethod::ApiKey),
+    ] {
+        let scratch = Scratch::with_login(|_| ());
+        let status = scratch.inspect_with(&[("CLAUDE_CODE_USE_VERTEX", value), ("ANTHROPIC_API_KEY", "SECRET")]);
+        assert_eq!(status.method, method, "{value}");
+    }
+    let status = Scratch::new().inspect_with(&[("CLAUDE_CODE_USE_BEDROCK", "1")]);
+    assert!(status.usable && status.message.contains("Amazon Bedrock"), "{status:?}");
+}
+
+#[test]
+fn the_consoles_key_counts_where_claude_uses_no_other_login() {
+    let with_key = |scratch: Scratch| {
+        scratch.put(".claude.json", r#"{"primaryApiKey":"SECRET"}"#);
+        scratch.inspect()
+    };
+    for scratch in
+        [Scratch::new(), Scratch::with("{nonsense"), Scratch::with_login(|login| login["scopes"] = json!([]))]
+    {
+        let status = with_key(scratch);
+        assert_eq!((status.method, status.usable), (LoginMethod::ConsoleKey, true));
+        assert!(status.path.is_some());
+    }
+    assert_eq!(with_key(Scratch::with_login(|_| ())).method, LoginMethod::OauthFile);
+    let ended = Scratch::with_login(|login| {
+        login["expiresAt"] = json!(1);
+        login["refreshToken"] = json!("");
+    });
+    let ended = with_key(ended);
+    assert_eq!((ended.method, ended.usable), (LoginMethod::OauthFile, false));
+}
+
+#[test]
+fn no_text_holds_a_path() {
+    for content in ["", "{", "{}", r#"{"claudeAiOauth":{"accessToken":"a"}}"#] {
+        let scratch = Scratch::with(content);
+        let status = scratch.inspect();
+        let told = format!("{} {:?} {:?}", status.message, status.instructions, status.warnings);
+        assert!(!told.contains('/'), "{told}");
+    }
 }
