@@ -10,6 +10,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -18,6 +19,7 @@ use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
 use super::password::{PasswordError, Passwords};
+use super::revocation::Revocations;
 use super::throttle::Throttle;
 use crate::api::Role;
 use crate::config::settings::AuthSettings;
@@ -118,6 +120,8 @@ pub struct Accounts {
     store: SharedStore,
     passwords: Passwords,
     throttle: Throttle,
+    /// Takes back what a disabled account had got.
+    revocations: Revocations,
 }
 
 impl Accounts {
@@ -128,7 +132,8 @@ impl Accounts {
     }
 
     fn with(store: SharedStore, settings: &AuthSettings, passwords: Passwords) -> Self {
-        Self { store, passwords, throttle: Throttle::new(settings.max_failed_logins_per_minute) }
+        let revocations = Revocations::new(Arc::clone(&store), settings);
+        Self { store, passwords, throttle: Throttle::new(settings.max_failed_logins_per_minute), revocations }
     }
 
     /// The account of that name, if that is its password. Counts the outcome in the metrics.
@@ -210,13 +215,17 @@ impl Accounts {
         Ok(self.store.accounts().await?)
     }
 
-    /// Shuts an account out, or lets it in again. Its tokens are refused from the next request on.
+    /// Shuts an account out, or lets it in again. What it had got until it was shut out is taken back for good: its
+    /// tokens are refused from the next request on, and its sockets are closed, on every gateway of the store.
     ///
     /// # Errors
     /// [`AccountError::NoSuchAccount`] or [`AccountError::Store`].
     pub async fn set_disabled(&self, username: &str, disabled: bool) -> Result<Account, AccountError> {
         let account = Account { disabled, ..self.named(username).await? };
         self.store.update_account(account.clone()).await?;
+        if disabled {
+            self.revocations.revoke_subject(&account.subject).await?;
+        }
         Ok(account)
     }
 

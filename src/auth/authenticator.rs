@@ -1,16 +1,21 @@
 //! From a request's headers to a [`Principal`]: what an upgrade and a protected route ask.
 //!
-//! Invariants: a principal comes only from a token that is valid now and whose account exists and is not
-//! disabled; a role that was taken away since then takes its scopes with it. Everything that is wrong
-//! with a token that was sent looks the same to the caller.
+//! Invariants: a principal comes only from a token (or a ticket made with one) that is valid now, that was not taken
+//! back, and whose account exists and is not disabled; a role that was taken away since then takes its scopes with
+//! it. A caller that an outside issuer vouches for has no account. Everything that is wrong with a token that was
+//! sent looks the same to the caller.
 //!
 //! It must not know what the caller wants.
 
 use std::sync::Arc;
 
 use http::HeaderMap;
+use http::header::ORIGIN;
 
 use super::bearer::{self, BearerError};
+use super::issuers::OutsideIssuers;
+use super::revocation;
+use super::ticket::{self, Ticket, TicketError, Tickets};
 use super::token::Tokens;
 use crate::api::Principal;
 use crate::store::{SharedStore, StoreError};
@@ -36,13 +41,49 @@ pub struct Authenticator {
     /// One read a request: an account that was disabled is out at once.
     store: SharedStore,
     query_token: bool,
+    /// Others whose tokens are accepted.
+    outside: Option<OutsideIssuers>,
+    tickets: Tickets,
 }
 
 impl Authenticator {
     /// `query_token`: also take the token from `?access_token=`.
     #[must_use]
     pub fn new(tokens: Arc<Tokens>, store: SharedStore, query_token: bool) -> Self {
-        Self { tokens, store, query_token }
+        let tickets = Tickets::new(Arc::clone(&store));
+        Self { tokens, store, query_token, outside: None, tickets }
+    }
+
+    /// Accepts the tokens of these issuers too.
+    #[must_use]
+    pub fn trusting(self, outside: Option<OutsideIssuers>) -> Self {
+        Self { outside, ..self }
+    }
+
+    /// Who sends this request for an upgrade? Also by a ticket among the offered subprotocols, which serves no more
+    /// then. The origin has been judged before.
+    ///
+    /// # Errors
+    /// [`AuthError`].
+    pub async fn authenticate_upgrade(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Principal, AuthError> {
+        let Some(text) = ticket::offered(headers).map_err(AuthError::from)? else {
+            return self.authenticate(headers, query).await;
+        };
+        // Whoever shows a ticket shows nothing else: two callers in one request are one too many.
+        match bearer::from_request(headers, query, self.query_token) {
+            Err(BearerError::Missing) => {}
+            Ok(_) | Err(_) => return Err(refuse("a ticket and a token in one request")),
+        }
+        let principal = self.tickets.redeem(text, headers.get(ORIGIN)).await?;
+        self.still_good(principal).await
+    }
+
+    /// A ticket for that caller, for the page of that origin (`None`: for what is no web page).
+    ///
+    /// # Errors
+    /// [`TicketError::Store`] or [`TicketError::Random`].
+    pub async fn issue_ticket(&self, principal: &Principal, origin: Option<&str>) -> Result<Ticket, TicketError> {
+        self.tickets.issue(principal, origin).await
     }
 
     /// Who sends this request? `query` is the URI's query without `?`.
@@ -62,12 +103,30 @@ impl Authenticator {
     /// # Errors
     /// [`AuthError::InvalidToken`] or [`AuthError::Store`].
     pub async fn authenticate_token(&self, token: &str) -> Result<Principal, AuthError> {
-        let mut principal = self.tokens.verify(token).map_err(|refused| refuse(refused.reason()))?;
-        let account = self.store.account(&principal.subject).await.map_err(|problem| {
-            tracing::error!(%problem, "an account could not be looked up");
+        let principal = match (self.tokens.verify(token), &self.outside) {
+            (Err(refused), Some(outside)) if refused.is_of_others() => outside.verify(token).await,
+            (verified, _) => verified,
+        };
+        self.still_good(principal.map_err(|refused| refuse(refused.reason()))?).await
+    }
+
+    /// What of a principal holds now, after what was done to its account and its login.
+    ///
+    /// # Errors
+    /// [`AuthError::InvalidToken`] if nothing does, or [`AuthError::Store`].
+    pub async fn still_good(&self, mut principal: Principal) -> Result<Principal, AuthError> {
+        let away = |problem| {
+            tracing::error!(%problem, "a caller could not be looked up");
             AuthError::Store(problem)
-        })?;
+        };
+        let revoked = revocation::is_revoked(&self.store, &principal.subject, &principal.login);
+        if principal.issuer.is_some() {
+            return if revoked.await.map_err(away)? { Err(refuse("revoked")) } else { Ok(principal) };
+        }
+        let account = self.store.account(&principal.subject);
+        let (revoked, account) = futures_util::future::try_join(revoked, account).await.map_err(away)?;
         match account {
+            _ if revoked => Err(refuse("revoked")),
             None => Err(refuse("no such account any more")),
             Some(account) if account.disabled => Err(refuse("the account is disabled")),
             Some(account) => {
@@ -78,6 +137,15 @@ impl Authenticator {
                 }
                 Ok(principal)
             }
+        }
+    }
+}
+
+impl From<TicketError> for AuthError {
+    fn from(error: TicketError) -> Self {
+        match error {
+            TicketError::Store(error) => Self::Store(error),
+            TicketError::Refused | TicketError::Random => Self::InvalidToken,
         }
     }
 }

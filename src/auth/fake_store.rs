@@ -1,4 +1,4 @@
-//! A store in memory that keeps accounts and nothing else, for tests.
+//! A store in memory that keeps accounts and notes and nothing else, for tests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,14 +11,16 @@ use crate::api::Role;
 use crate::api::selector::TypeSet;
 use crate::store::{
     Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
-    NodeSlots, NodesSeen, Page, PutAwayQuery, SessionPatch, SessionRow, SlotAsked, SlotCounts, SlotLimits, SlotOutcome,
-    Spend, Store, StoreError,
+    NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow, SlotAsked, SlotCounts,
+    SlotLimits, SlotOutcome, Spend, Store, StoreError,
 };
 
 /// Accounts by name. After [`Store::close`] it is away.
 #[derive(Debug, Default)]
 pub(crate) struct FakeStore {
     accounts: Mutex<BTreeMap<String, Account>>,
+    /// Notes; they never end.
+    notes: Mutex<BTreeMap<(NoteKind, String), Note>>,
     away: AtomicBool,
 }
 
@@ -174,6 +176,39 @@ impl Store for FakeStore {
     }
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         Ok(self.here()?.values().cloned().collect())
+    }
+    async fn put_note(&self, note: Note) -> Result<bool, StoreError> {
+        drop(self.here()?);
+        let mut notes = self.notes.lock();
+        Ok(*notes.entry((note.kind, note.key.clone())).or_insert_with(|| note.clone()) == note)
+    }
+    async fn change_note(
+        &self,
+        kind: NoteKind,
+        key: &str,
+        from: &str,
+        to: Option<String>,
+        expires_at_ms: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        drop(self.here()?);
+        let mut notes = self.notes.lock();
+        let at = (kind, key.to_owned());
+        match (notes.get_mut(&at), to) {
+            (Some(note), Some(to)) if note.value == from => (note.value, note.expires_at_ms) = (to, expires_at_ms),
+            (Some(note), None) if note.value == from => drop(notes.remove(&at)),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+    async fn note(&self, kind: NoteKind, key: &str) -> Result<Option<Note>, StoreError> {
+        drop(self.here()?);
+        Ok(self.notes.lock().get(&(kind, key.to_owned())).cloned())
+    }
+    async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError> {
+        drop(self.here()?);
+        let notes = self.notes.lock();
+        let after = notes.values().filter(|note| note.kind == kind && note.key.as_str() > after_key);
+        Ok(after.take(limit as usize).cloned().collect())
     }
     async fn close(&self) {
         self.away.store(true, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! `POST /login`: an access token for a name and a password.
+//! `POST /login`: tokens for a name and a password.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -11,6 +11,8 @@ use super::connection::PeerAddr;
 use super::problem::HttpProblem;
 use super::state::HttpState;
 use crate::api::http::{LoginRequest, LoginResponse, User};
+use crate::auth::TokenPair;
+use crate::store::Account;
 
 const FORM: &str = "Send {\"username\": \"…\", \"password\": \"…\"} and nothing else.";
 
@@ -24,11 +26,18 @@ pub(super) async fn login(
     // One client is one address, whether it came by IPv4 or by IPv4 in IPv6.
     let address = peer.ip().to_canonical();
     let account = state.accounts.login(&username, SecretString::from(password), address).await?;
-    let issued = state.tokens.issue(&account);
-    Ok(Json(LoginResponse {
-        access_token: issued.token.expose_secret().to_owned(),
+    let pair = state.logins.begin(&account, None).await?;
+    Ok(Json(answer(&pair, account)))
+}
+
+/// Tokens for their owner.
+pub(super) fn answer(pair: &TokenPair, account: Account) -> LoginResponse {
+    LoginResponse {
+        access_token: pair.access.token.expose_secret().to_owned(),
         token_type: "bearer".to_owned(),
-        expires_in: issued.expires_in,
+        expires_in: pair.access.expires_in,
+        refresh_token: pair.refresh.expose_secret().to_owned(),
+        refresh_expires_in: pair.refresh_expires_in,
         user: User { id: account.subject, username: account.username, role: account.role },
-    }))
+    }
 }

@@ -7,6 +7,7 @@
 pub mod accept;
 mod auth_status;
 mod body;
+mod browser;
 pub mod connection;
 mod documents;
 mod error;
@@ -18,8 +19,11 @@ pub mod routes;
 pub mod state;
 #[cfg(test)]
 mod testing;
+mod ticket;
+mod tokens;
 
 pub use accept::{AcceptLimits, hand_over, serve};
+pub use browser::Browsers;
 pub use connection::{ConnectionPermit, Connections, PeerAddr};
 pub use problem::HttpProblem;
 pub use state::{GatewayFacts, HttpState};

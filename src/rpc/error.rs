@@ -6,6 +6,7 @@
 use serde_json::json;
 
 use crate::api::{ErrorKind, RpcError, SessionState};
+use crate::auth::AuthError;
 use crate::session::SessionError;
 use crate::session::reader::ReadError;
 use crate::store::StoreError;
@@ -58,6 +59,15 @@ impl From<ReadError> for RpcError {
             }
             ReadError::Removed => Self::new(ErrorKind::NoSuchSession, "no such session: it is no longer kept"),
             ReadError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuthError> for RpcError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Store(error) => error.into(),
+            error => Self::new(ErrorKind::Unauthorised, error.to_string()),
         }
     }
 }

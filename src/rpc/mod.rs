@@ -18,6 +18,7 @@ use jsonrpsee::Methods;
 use jsonrpsee::core::RegisterMethodError;
 
 use crate::api::server::Limits;
+use crate::auth::Authenticator;
 use crate::config::Settings;
 use crate::session::Sessions;
 use register::Registrar;
@@ -27,6 +28,8 @@ use register::Registrar;
 pub struct Context {
     /// The sessions.
     pub sessions: Arc<Sessions>,
+    /// Says who is calling.
+    pub authenticator: Arc<Authenticator>,
     /// This node's id.
     pub node: String,
     /// The store's name.
@@ -62,6 +65,7 @@ pub fn methods(context: Context) -> Result<Methods, RegisterMethodError> {
     methods::session::register(&mut registrar)?;
     methods::turns::register(&mut registrar)?;
     methods::events::register(&mut registrar)?;
+    methods::auth::register(&mut registrar)?;
     methods::server::register(&mut registrar)?;
     dialect::register(&mut registrar)?;
     Ok(registrar.finish())

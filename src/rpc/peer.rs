@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::dialect::Translator;
-use crate::api::principal::Principal;
+use crate::api::principal::{Login, Principal};
 use crate::session::reader::EventReader;
 
 /// One connection.
@@ -20,8 +21,10 @@ use crate::session::reader::EventReader;
 pub struct Peer {
     /// The connection's id.
     pub id: Uuid,
-    /// Who is calling.
+    /// Who is calling, and what they may do, as when the connection was opened.
     pub principal: Arc<Principal>,
+    /// The token that keeps the connection open: the principal's at first, later those of `auth.reauthenticate`.
+    token: watch::Sender<TokenInUse>,
     max_attachments: usize,
     /// Sessions whose events go to this connection. Shared by the methods and the writer.
     attached: Mutex<HashMap<Uuid, Arc<Attached>>>,
@@ -31,6 +34,21 @@ pub struct Peer {
     command: Mutex<Option<Uuid>>,
     /// Send `ping` notifications: the connection speaks the dialect.
     speaks_dialect: AtomicBool,
+}
+
+/// What of a token decides how long a connection may live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenInUse {
+    /// When it ends, in seconds since the Unix epoch.
+    pub expires_at: u64,
+    /// The login that it came from.
+    pub login: Login,
+}
+
+impl TokenInUse {
+    fn of(principal: &Principal) -> Self {
+        Self { expires_at: principal.expires_at, login: principal.login.clone() }
+    }
 }
 
 /// What the methods and the writer both know of one attachment.
@@ -101,6 +119,7 @@ impl Peer {
     pub fn new(id: Uuid, principal: Arc<Principal>, max_attachments: usize, speaks_dialect: bool) -> Self {
         Self {
             id,
+            token: watch::Sender::new(TokenInUse::of(&principal)),
             principal,
             max_attachments,
             attached: Mutex::default(),
@@ -108,6 +127,30 @@ impl Peer {
             command: Mutex::default(),
             speaks_dialect: AtomicBool::new(speaks_dialect),
         }
+    }
+
+    /// The token that keeps the connection open, and its changes.
+    #[must_use]
+    pub fn token(&self) -> watch::Receiver<TokenInUse> {
+        self.token.subscribe()
+    }
+
+    /// The login that keeps the connection open.
+    #[must_use]
+    pub fn login(&self) -> Login {
+        self.token.borrow().login.clone()
+    }
+
+    /// Who is calling, by the token of now.
+    #[must_use]
+    pub fn shown(&self) -> Principal {
+        let TokenInUse { expires_at, login } = self.token.borrow().clone();
+        Principal { expires_at, login, ..Principal::clone(&self.principal) }
+    }
+
+    /// The connection goes on with that caller's token. It must be the same caller.
+    pub fn renew(&self, principal: &Principal) {
+        self.token.send_replace(TokenInUse::of(principal));
     }
 
     /// Is there room for one more attachment?

@@ -1,5 +1,6 @@
 //! One file a resource; each registers its methods.
 
+pub(super) mod auth;
 pub(super) mod events;
 pub(super) mod server;
 pub(super) mod session;

@@ -26,9 +26,11 @@
 //! | `{<id>}:grown`, `{<digest>}:calls` | channel | tells that a log has grown; what a node (its name hashed) is asked and answered | |
 //! | `{spend}:seen`, `:moments`, `:of:<owner>` | hash, sorted sets | which entries are there; all of them; an owner's | `forget_spend` |
 //! | `{accounts}:by_subject`, `:names` | hash | accounts as JSON; the subject of each name | never |
+//! | `{notes}:<kind>:is:<key>` | hash | a note: `value`, and `expires` if it ends | by itself; once taken back |
+//! | `{notes}:<kind>:keys`, `:ends` | sorted set | the keys of a kind's notes; those that end, by when | with the note, or by `purge` once it has ended |
 //!
-//! Sorted sets but `turn` and `held` have one score for all: their members begin with what they are ordered by (a moment
-//! in hexadecimal digits; in the line the owner and a number), and a page begins right behind the last one's end.
+//! Sorted sets but `turn`, `held` and `ends` have one score for all: their members begin with what they are ordered by (a moment
+//! in hexadecimal digits; in the line the owner and a number; those of `{notes}` are keys), and a page begins right behind the last one's end.
 //!
 //! The shard channel `{slots}:moved` tells, in a message without contents, that a slot has come free or that somebody
 //! who waited has got one.
@@ -52,6 +54,7 @@ mod link;
 mod listing;
 mod log;
 mod nodes;
+mod notes;
 mod record;
 mod retention;
 mod scripts;
@@ -74,8 +77,8 @@ use self::keys::Keys;
 use self::link::Link;
 use super::{
     Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
-    NodeSlots, NodesSeen, Page, PutAwayQuery, SessionPatch, SessionRow, SharedBus, SlotAsked, SlotCounts, SlotLimits,
-    SlotOutcome, Spend, Store, StoreError,
+    NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow, SharedBus, SlotAsked,
+    SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError, note,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::time::now_ms;
@@ -202,7 +205,8 @@ impl Store for RedisStore {
     }
 
     async fn purge(&self, max_batches: u32) -> Result<bool, StoreError> {
-        self.purge_removed(max_batches).await
+        let batches = self.purge_removed(max_batches).await?;
+        Ok(self.sweep_notes(max_batches).await? || batches)
     }
 
     async fn take_slot(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
@@ -282,6 +286,31 @@ impl Store for RedisStore {
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.all_accounts().await
+    }
+
+    async fn put_note(&self, note: Note) -> Result<bool, StoreError> {
+        note::check_size(&note.value)?;
+        self.add_note(&note).await
+    }
+
+    async fn change_note(
+        &self,
+        kind: NoteKind,
+        key: &str,
+        from: &str,
+        to: Option<String>,
+        expires_at_ms: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        to.as_deref().map_or(Ok(()), note::check_size)?;
+        self.replace_note(kind, key, from, to, expires_at_ms).await
+    }
+
+    async fn note(&self, kind: NoteKind, key: &str) -> Result<Option<Note>, StoreError> {
+        self.note_of(kind, key).await
+    }
+
+    async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError> {
+        self.page_of_notes(kind, after_key, limit).await
     }
 
     fn concerns(&self) -> Vec<&'static str> {
