@@ -12,9 +12,11 @@
 pub mod accounts;
 pub mod authenticator;
 pub mod bearer;
+mod md5_crypt;
 pub mod origin;
 pub mod password;
 pub mod secret;
+pub mod system_hash;
 pub mod throttle;
 pub mod token;
 
