@@ -10,8 +10,8 @@ use uuid::Uuid;
 use crate::api::Role;
 use crate::api::selector::TypeSet;
 use crate::store::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
-    SessionRow, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Note, NoteKind, Page,
+    PutAwayQuery, SessionPatch, SessionRow, SlotOutcome, Spend, Store, StoreError,
 };
 
 /// Accounts by name. After [`Store::close`] it is away.
@@ -150,6 +150,25 @@ impl Store for FakeStore {
     }
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         Ok(self.here()?.values().cloned().collect())
+    }
+    async fn put_note(&self, _note: Note) -> Result<bool, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn change_note(
+        &self,
+        _kind: NoteKind,
+        _key: &str,
+        _from: &str,
+        _to: Option<String>,
+        _expires_at_ms: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        Err(StoreError::Missing)
+    }
+    async fn note(&self, _kind: NoteKind, _key: &str) -> Result<Option<Note>, StoreError> {
+        self.here().map(|_| None)
+    }
+    async fn notes(&self, _kind: NoteKind, _after_key: &str, _limit: u32) -> Result<Vec<Note>, StoreError> {
+        self.here().map(|_| Vec::new())
     }
     async fn close(&self) {
         self.away.store(true, Ordering::SeqCst);

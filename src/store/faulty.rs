@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
-    SessionRow, SharedStore, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Note, NoteKind, Page,
+    PutAwayQuery, SessionPatch, SessionRow, SharedStore, SlotOutcome, Spend, Store, StoreError,
 };
 
 use crate::api::selector::TypeSet;
@@ -281,6 +281,29 @@ impl Store for Faulty {
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.reads(self.inner.accounts()).await
+    }
+
+    async fn put_note(&self, note: Note) -> Result<bool, StoreError> {
+        self.writes(self.inner.put_note(note)).await
+    }
+
+    async fn change_note(
+        &self,
+        kind: NoteKind,
+        key: &str,
+        from: &str,
+        to: Option<String>,
+        expires_at_ms: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        self.writes(self.inner.change_note(kind, key, from, to, expires_at_ms)).await
+    }
+
+    async fn note(&self, kind: NoteKind, key: &str) -> Result<Option<Note>, StoreError> {
+        self.reads(self.inner.note(kind, key)).await
+    }
+
+    async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError> {
+        self.reads(self.inner.notes(kind, after_key, limit)).await
     }
 
     async fn close(&self) {

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
-    SessionRow, SharedStore, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Note, NoteKind, Page,
+    PutAwayQuery, SessionPatch, SessionRow, SharedStore, SlotOutcome, Spend, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::metrics;
@@ -84,6 +84,10 @@ meters!(
     account_by_name,
     account,
     accounts,
+    put_note,
+    change_note,
+    note,
+    notes,
 );
 
 /// The measured store.
@@ -241,6 +245,29 @@ impl Store for Metered {
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.meters.accounts.measure(self.inner.accounts()).await
+    }
+
+    async fn put_note(&self, note: Note) -> Result<bool, StoreError> {
+        self.meters.put_note.measure(self.inner.put_note(note)).await
+    }
+
+    async fn change_note(
+        &self,
+        kind: NoteKind,
+        key: &str,
+        from: &str,
+        to: Option<String>,
+        expires_at_ms: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        self.meters.change_note.measure(self.inner.change_note(kind, key, from, to, expires_at_ms)).await
+    }
+
+    async fn note(&self, kind: NoteKind, key: &str) -> Result<Option<Note>, StoreError> {
+        self.meters.note.measure(self.inner.note(kind, key)).await
+    }
+
+    async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError> {
+        self.meters.notes.measure(self.inner.notes(kind, after_key, limit)).await
     }
 
     async fn close(&self) {

@@ -1,6 +1,6 @@
 //! Where facts are kept: the [`Store`] trait and the types that pass through it.
 //!
-//! A store keeps sessions, their event logs, slots, what was spent, accounts and idempotency keys. It knows
+//! A store keeps sessions, their event logs, slots, what was spent, accounts, notes and idempotency keys. It knows
 //! nothing of processes, of Claude or of sockets. Every implementation passes the one suite in `contract`.
 //!
 //! Invariants:
@@ -11,6 +11,7 @@
 
 mod error;
 pub mod metered;
+mod note;
 mod open;
 pub mod redis;
 pub mod sqlite;
@@ -27,6 +28,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 pub use error::StoreError;
+pub use note::{NOTE_BYTES, Note, NoteKind};
 pub use open::{open, open_when_there};
 pub use types::{
     Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
@@ -136,8 +138,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// [`StoreError::NotOwner`] if it has not ended.
     async fn remove_session(&self, id: Uuid) -> Result<bool, StoreError>;
 
-    /// Deletes at most `max_batches` batches of removed sessions; `true` if more remain. What a gateway that
-    /// died has left is deleted too.
+    /// Deletes at most `max_batches` batches of removed sessions, and as many notes that have expired; `true` if
+    /// more remain. What a gateway that died has left is deleted too.
     async fn purge(&self, max_batches: u32) -> Result<bool, StoreError>;
 
     // --- slots ------------------------------------------------------------------------------------
@@ -189,6 +191,35 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Every account, by name.
     async fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+
+    // --- notes ------------------------------------------------------------------------------------
+    //
+    // Whether a note has expired is judged by the store's clock, as a slot's lease is: gateways that share a store
+    // agree about what is over, whatever their own clocks say. (The embedded store's clock is its gateway's.)
+
+    /// Writes a note down if there is none of its kind and key: `false` if there is one. The very same note again
+    /// (the first answer was lost) is `true`. One that has expired already is `true` and kept for nobody.
+    async fn put_note(&self, note: Note) -> Result<bool, StoreError>;
+
+    /// Changes the note of that kind and key if its value is `from`, else `false`: `to` becomes its value and
+    /// `expires_at_ms` its end; `to: None` removes it, and then one caller only reads `true`. A note that has the
+    /// new value and end already is `true`, so that a change whose answer was lost can be made again. So where one
+    /// of several may win, each must come with a `to` of its own.
+    async fn change_note(
+        &self,
+        kind: NoteKind,
+        key: &str,
+        from: &str,
+        to: Option<String>,
+        expires_at_ms: Option<u64>,
+    ) -> Result<bool, StoreError>;
+
+    /// The note of that kind and key.
+    async fn note(&self, kind: NoteKind, key: &str) -> Result<Option<Note>, StoreError>;
+
+    /// A page of a kind's notes, in the order of the keys' bytes: those after `after_key` (`""`: from the first), at
+    /// most `limit`. Fewer than `limit` are the last page.
+    async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError>;
 
     // --- end --------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ mod history;
 mod listing;
 mod logs;
 mod model;
+mod notes;
 mod put_away;
 mod removal;
 mod retention;
@@ -104,6 +105,16 @@ macro_rules! store_contract {
                 an_updated_account_is_replaced_whole,
                 accounts_are_told_by_name,
                 of_fifty_accounts_of_one_name_one_is_made;
+            notes:
+                a_note_is_read_back_as_it_was_and_kinds_do_not_meet,
+                of_two_notes_of_one_key_the_first_stays,
+                a_note_is_changed_by_whoever_knows_what_it_says,
+                of_fifty_who_take_a_note_one_gets_it,
+                of_fifty_who_change_a_note_one_wins,
+                a_note_that_has_ended_is_as_if_not_there,
+                pages_of_notes_come_in_the_order_of_their_keys,
+                a_note_too_large_is_refused,
+                a_purge_deletes_notes_that_have_ended;
             put_away:
                 a_put_away_session_is_nobodys_but_still_there,
                 put_away_sessions_come_the_longest_put_away_first,

@@ -86,6 +86,12 @@ impl Keys {
         vec![of("seen"), of("moments"), of(&format!("of:{owner}"))]
     }
 
+    /// A note, the keys of all notes of its kind, and when they end.
+    pub(super) fn notes(&self, kind: &str, key: &str) -> Vec<String> {
+        let of = |name: &str| format!("{}:{{notes}}:{kind}:{name}", self.prefix);
+        vec![of(&format!("is:{key}")), of("keys"), of("ends")]
+    }
+
     /// Accounts by subject, and the subjects of names.
     pub(super) fn accounts(&self) -> Vec<String> {
         vec![format!("{}:{{accounts}}:by_subject", self.prefix), format!("{}:{{accounts}}:names", self.prefix)]
@@ -155,9 +161,10 @@ mod tests {
         let names = [
             keys.found_by(Some(odd), Some((odd, Some(odd)))),
             keys.spend(odd).remove(2),
+            keys.notes("kind", odd).remove(0),
             keys.idempotency(&digest(odd, odd)),
         ];
-        for (name, tag) in names.iter().zip(["sessions", "spend", &digest(odd, odd)]) {
+        for (name, tag) in names.iter().zip(["sessions", "spend", "notes", &digest(odd, odd)]) {
             assert!(name.starts_with(&format!("p:{{{tag}}}:")), "{name}");
         }
         assert_ne!(digest("a", "bc"), digest("ab", "c"));

@@ -20,9 +20,11 @@
 //! | `{slots}:leases`, `:nodes` | sorted set, hash | when each slot's lease ends, by Redis's clock; whose it is | given back, or its lease has run out when somebody asks for one |
 //! | `{spend}:seen`, `:moments`, `:of:<owner>` | hash, sorted sets | which entries are there; all of them; an owner's | `forget_spend` |
 //! | `{accounts}:by_subject`, `:names` | hash | accounts as JSON; the subject of each name | never |
+//! | `{notes}:<kind>:is:<key>` | hash | a note: `value`, and `expires` if it ends | by itself; once taken back |
+//! | `{notes}:<kind>:keys`, `:ends` | sorted set | the keys of a kind's notes; those that end, by when | with the note, or by `purge` once it has ended |
 //!
-//! Sorted sets but `leases` have one score for all: their members begin with a moment in hexadecimal digits, so their
-//! order is that of moment and id, and a page begins right behind the last one's end.
+//! Sorted sets but `leases` and `ends` have one score for all: their members begin with a moment in hexadecimal digits (those
+//! of `{notes}` are keys), so their order is that of moment and id, and a page begins right behind the last one's end.
 //!
 //! # Invariants
 //!
@@ -41,6 +43,7 @@ mod keys;
 mod link;
 mod listing;
 mod log;
+mod notes;
 mod record;
 mod retention;
 mod scripts;
@@ -59,8 +62,8 @@ use uuid::Uuid;
 use self::keys::Keys;
 use self::link::Link;
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
-    SessionRow, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Note, NoteKind, Page,
+    PutAwayQuery, SessionPatch, SessionRow, SlotOutcome, Spend, Store, StoreError, note,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::time::now_ms;
@@ -180,7 +183,8 @@ impl Store for RedisStore {
     }
 
     async fn purge(&self, max_batches: u32) -> Result<bool, StoreError> {
-        self.purge_removed(max_batches).await
+        let batches = self.purge_removed(max_batches).await?;
+        Ok(self.sweep_notes(max_batches).await? || batches)
     }
 
     async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {
@@ -233,6 +237,31 @@ impl Store for RedisStore {
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.all_accounts().await
+    }
+
+    async fn put_note(&self, note: Note) -> Result<bool, StoreError> {
+        note::check_size(&note.value)?;
+        self.add_note(&note).await
+    }
+
+    async fn change_note(
+        &self,
+        kind: NoteKind,
+        key: &str,
+        from: &str,
+        to: Option<String>,
+        expires_at_ms: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        to.as_deref().map_or(Ok(()), note::check_size)?;
+        self.replace_note(kind, key, from, to, expires_at_ms).await
+    }
+
+    async fn note(&self, kind: NoteKind, key: &str) -> Result<Option<Note>, StoreError> {
+        self.note_of(kind, key).await
+    }
+
+    async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError> {
+        self.page_of_notes(kind, after_key, limit).await
     }
 
     fn concerns(&self) -> Vec<&'static str> {

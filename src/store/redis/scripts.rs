@@ -54,4 +54,7 @@ scripts! {
     FORGET_SPEND = "forget_spend";
     CREATE_ACCOUNT = "create_account";
     UPDATE_ACCOUNT = "update_account";
+    PUT_NOTE = "put_note";
+    CHANGE_NOTE = "change_note";
+    SWEEP_NOTES = "sweep_notes";
 }

@@ -9,6 +9,7 @@ mod fault;
 mod file;
 mod listing;
 mod log;
+mod notes;
 mod put_away;
 mod readers;
 mod retention;
@@ -34,8 +35,8 @@ use self::fault::Fault;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Page, PutAwayQuery, SessionPatch,
-    SessionRow, SlotOutcome, Spend, Store, StoreError,
+    Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, Note, NoteKind, Page,
+    PutAwayQuery, SessionPatch, SessionRow, SlotOutcome, Spend, Store, StoreError, note,
 };
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
@@ -202,7 +203,11 @@ impl Store for SqliteStore {
     }
 
     async fn purge(&self, max_batches: u32) -> Result<bool, StoreError> {
-        self.write("purge", move |connection| retention::purge(connection, max_batches)).await
+        let work = move |connection: &Connection| {
+            let batches = retention::purge(connection, max_batches)?;
+            Ok(notes::sweep(connection, max_batches, now_ms())? || batches)
+        };
+        self.write("purge", work).await
     }
 
     async fn take_slot(&self, id: Uuid, node: &str, cap: u32, lease_ms: u64) -> Result<SlotOutcome, StoreError> {
@@ -261,6 +266,37 @@ impl Store for SqliteStore {
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.read_with("accounts", accounts::all).await
+    }
+
+    async fn put_note(&self, note: Note) -> Result<bool, StoreError> {
+        note::check_size(&note.value)?;
+        self.write("put_note", move |connection| notes::put(connection, &note, now_ms())).await
+    }
+
+    async fn change_note(
+        &self,
+        kind: NoteKind,
+        key: &str,
+        from: &str,
+        to: Option<String>,
+        expires_at_ms: Option<u64>,
+    ) -> Result<bool, StoreError> {
+        to.as_deref().map_or(Ok(()), note::check_size)?;
+        let (key, from) = (key.to_owned(), from.to_owned());
+        let work = move |connection: &Connection| {
+            notes::change(connection, kind, &key, &from, to.as_deref(), expires_at_ms, now_ms())
+        };
+        self.write("change_note", work).await
+    }
+
+    async fn note(&self, kind: NoteKind, key: &str) -> Result<Option<Note>, StoreError> {
+        let key = key.to_owned();
+        self.read_with("note", move |connection| notes::find(connection, kind, &key, now_ms())).await
+    }
+
+    async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError> {
+        let after_key = after_key.to_owned();
+        self.read_with("notes", move |connection| notes::page(connection, kind, &after_key, limit, now_ms())).await
     }
 
     async fn close(&self) {

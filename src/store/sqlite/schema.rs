@@ -39,7 +39,7 @@ const STATEMENTS: usize = 64;
 /// - Every filter of a listing has an index that ends in the listing's order (`created_at_ms`, `id`).
 ///   `labels` repeats owner and order for that reason. States are no filter of an index, but for one:
 ///   whatever has not ended is little.
-pub(super) const STEPS: [&str; 3] = [FIRST_FORM, RETENTION, PUT_AWAY_AND_SPEND];
+pub(super) const STEPS: [&str; 4] = [FIRST_FORM, RETENTION, PUT_AWAY_AND_SPEND, NOTES];
 
 const FIRST_FORM: &str = "
     CREATE TABLE sessions (
@@ -157,6 +157,18 @@ const PUT_AWAY_AND_SPEND: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX spend_by_owner  ON spend (owner, at_ms, micro_usd);
     CREATE INDEX spend_by_moment ON spend (at_ms);
+";
+
+/// Small facts that live for a while.
+const NOTES: &str = "
+    CREATE TABLE notes (
+        kind          TEXT    NOT NULL,
+        key           TEXT    NOT NULL,
+        value         TEXT    NOT NULL,
+        expires_at_ms INTEGER,
+        PRIMARY KEY (kind, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX notes_by_end ON notes (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
 ";
 
 /// A connection that may write. The file must be there.
