@@ -197,6 +197,10 @@ impl Accounts {
             password_hash: self.hash(password).await?,
             disabled: false,
             created_at_ms: now_ms(),
+            scopes: None,
+            password_changed_at_ms: now_ms(),
+            generation: 0,
+            revision: 0,
         };
         self.store.create_account(account.clone()).await?;
         Ok(account)
