@@ -33,7 +33,6 @@ pub(crate) fn account(username: &str, role: Role) -> Account {
         created_at_ms: 1,
         scopes: None,
         password_changed_at_ms: 0,
-        generation: 0,
         revision: 0,
     }
 }

@@ -10,6 +10,7 @@
 //! It must not know HTTP routes, sockets or sessions.
 
 pub mod accounts;
+pub mod audit;
 pub mod authenticator;
 pub mod bearer;
 mod md5_crypt;
@@ -23,7 +24,8 @@ pub mod token;
 #[cfg(test)]
 pub(crate) mod fake_store;
 
-pub use accounts::{AccountError, Accounts, FirstAdmin, LoginError, make_password};
+pub use accounts::{AccountChange, AccountError, Accounts, FirstAdmin, Imported, LoginError, make_password};
+pub use audit::AuditLog;
 pub use authenticator::{AuthError, Authenticator};
 pub use bearer::BearerError;
 pub use origin::OriginError;

@@ -240,12 +240,9 @@ pub struct Account {
     /// What it may do, if that is less than its role allows; `None`: all that.
     #[serde(default)]
     pub scopes: Option<BTreeSet<Scope>>,
-    /// When its password was last set; 0 if that was not written down.
+    /// When its password was last changed: logins that began then or before count no more. 0: never since it was made.
     #[serde(default)]
     pub password_changed_at_ms: u64,
-    /// Grows with every change of the password. What was issued under another number is refused.
-    #[serde(default)]
-    pub generation: u64,
     /// Grows by one with every change: who changes an account names the one it has seen.
     #[serde(default)]
     pub revision: u64,

@@ -63,6 +63,7 @@ fn describe() {
     describe_histogram!("cc_gateway_rpc_call_seconds", Unit::Seconds, "Time to answer a JSON-RPC call, by method");
     describe_counter!("cc_gateway_http_requests_total", "HTTP requests, by route and status");
     describe_counter!("cc_gateway_logins_total", "Logins, by outcome");
+    describe_counter!("cc_gateway_audit_entries_total", "Entries of the audit log, by whether they were written");
     describe_histogram!("cc_gateway_store_seconds", Unit::Seconds, "Store latency, by store and operation");
     describe_counter!("cc_gateway_store_errors_total", "Store errors, by store and operation");
     describe_histogram!("cc_gateway_agent_start_seconds", Unit::Seconds, "From spawn to the agent's first answer");
@@ -198,6 +199,11 @@ pub fn http_request(route: &'static str, status: u16) {
 /// A login succeeded (`ok`) or failed (`refused`, `throttled`).
 pub fn login(outcome: &'static str) {
     counter!("cc_gateway_logins_total", "outcome" => outcome).increment(1);
+}
+
+/// Entries of the audit log were `written`, or are `missing`.
+pub fn audit_entries(outcome: &'static str, count: u64) {
+    counter!("cc_gateway_audit_entries_total", "outcome" => outcome).increment(count);
 }
 
 /// The handle for one store operation's latency.

@@ -37,7 +37,6 @@ fn account(role: Role) -> Account {
         created_at_ms: 0,
         scopes: None,
         password_changed_at_ms: 0,
-        generation: 0,
         revision: 0,
     }
 }

@@ -49,7 +49,6 @@ pub async fn an_updated_account_is_replaced_whole(store: SharedStore) -> Outcome
         created_at_ms: 5,
         scopes: Some([Scope::Watch, Scope::Admin].into()),
         password_changed_at_ms: 6,
-        generation: 7,
         revision: 0,
     };
     assert!(store.update_account(changed.clone()).await?);

@@ -130,7 +130,6 @@ pub fn account(n: u64) -> Account {
         created_at_ms: 1_700_000_000_000 + n,
         scopes: None,
         password_changed_at_ms: 0,
-        generation: 0,
         revision: 0,
     }
 }

@@ -10,7 +10,7 @@ use crate::api::Scope;
 use crate::store::{Account, StoreError};
 
 const COLUMNS: &str = "subject, username, role, password_hash, disabled, created_at_ms, scopes, \
-     password_changed_at_ms, generation, revision";
+     password_changed_at_ms, revision";
 
 /// See [`crate::store::Store::create_account`].
 pub(super) fn create(connection: &Connection, account: &Account) -> Result<(), Fault> {
@@ -20,11 +20,7 @@ pub(super) fn create(connection: &Connection, account: &Account) -> Result<(), F
     if by_name(connection, &account.username)?.is_some() {
         return Err(StoreError::Exists.into());
     }
-    write(
-        connection,
-        &format!("INSERT INTO accounts ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
-        account,
-    )
+    write(connection, &format!("INSERT INTO accounts ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"), account)
 }
 
 /// See [`crate::store::Store::update_account`].
@@ -41,7 +37,7 @@ pub(super) fn update(connection: &Connection, account: &Account) -> Result<bool,
         return Err(StoreError::Exists.into());
     }
     let sql = "UPDATE accounts SET username = ?2, role = ?3, password_hash = ?4, disabled = ?5, created_at_ms = ?6, \
-               scopes = ?7, password_changed_at_ms = ?8, generation = ?9, revision = ?10 WHERE subject = ?1";
+               scopes = ?7, password_changed_at_ms = ?8, revision = ?9 WHERE subject = ?1";
     write(connection, sql, &changed)?;
     Ok(true)
 }
@@ -58,7 +54,6 @@ fn write(connection: &Connection, sql: &str, account: &Account) -> Result<(), Fa
         created_at,
         account.scopes.as_ref().map(write_scopes),
         to_stored(account.password_changed_at_ms)?,
-        to_stored(account.generation)?,
         to_stored(account.revision)?,
     ])?;
     Ok(())
@@ -101,8 +96,7 @@ fn decode(row: &Row<'_>) -> Result<Account, Fault> {
         created_at_ms: from_stored(row.get(5)?)?,
         scopes: row.get::<_, Option<String>>(6)?.map(|text| read_scopes(&text)),
         password_changed_at_ms: from_stored(row.get(7)?)?,
-        generation: from_stored(row.get(8)?)?,
-        revision: from_stored(row.get(9)?)?,
+        revision: from_stored(row.get(8)?)?,
     })
 }
 

@@ -171,7 +171,7 @@ const NOTES: &str = "
     CREATE INDEX notes_by_end ON notes (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
 ";
 
-/// What an account may do and which of its passwords it is, and the audit log.
+/// What an account may do, when its password was last changed, and the audit log.
 ///
 /// - `scopes` has words divided by blanks; NULL is all that the role allows.
 /// - Ids in `audit` are in the order of time. Every filter of it has an index that ends in the listing's order (`id`,
@@ -179,7 +179,6 @@ const NOTES: &str = "
 const ACCESS_AND_AUDIT: &str = "
     ALTER TABLE accounts ADD COLUMN scopes TEXT;
     ALTER TABLE accounts ADD COLUMN password_changed_at_ms INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE accounts ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE accounts ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
 
     CREATE TABLE audit (
