@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::server::Draining;
-use crate::auth::{Accounts, Authenticator, FirstAdmin, Tokens, load_or_create};
+use crate::auth::{Accounts, ApiKeys, AuditLog, Authenticator, FirstAdmin, Tokens, load_or_create};
 use crate::claude::child_environment;
 use crate::config::settings::Settings;
 use crate::config::{Environment, data_dir, paths};
@@ -74,6 +74,8 @@ pub struct App {
     http_tracker: TaskTracker,
     /// Upgraded ones.
     ws_tracker: TaskTracker,
+    /// Ends the audit log once nothing is done any more, and waits for what it still writes.
+    audit: (CancellationToken, TaskTracker),
 }
 
 impl std::fmt::Debug for App {
@@ -100,7 +102,10 @@ impl App {
         let store: SharedStore = store;
         let secret = load_or_create(&settings.auth, &paths::default_secret_file(&settings))?;
         let tokens = Arc::new(Tokens::new(&settings.auth, secret));
-        let accounts = Arc::new(Accounts::new(Arc::clone(&store), &settings.auth));
+        let (audit_stop, audit_tracker) = (CancellationToken::new(), TaskTracker::new());
+        let keep_audit = settings.retention.keep_audit_seconds.duration();
+        let audit = AuditLog::start(Arc::clone(&store), keep_audit, audit_stop.clone(), &audit_tracker);
+        let accounts = Arc::new(Accounts::new(Arc::clone(&store), &settings.auth).with_audit(audit.clone()));
         let first_password = match accounts.ensure_admin(Some(&settings.auth.admin_password_file)).await? {
             FirstAdmin::Created { password_shown_once } => password_shown_once,
             FirstAdmin::Exists => None,
@@ -141,7 +146,7 @@ impl App {
             Arc::new(Authenticator::new(Arc::clone(&tokens), Arc::clone(&store), settings.websocket.query_token));
         let connections = Connections::default();
         let http_state = HttpState {
-            accounts,
+            accounts: Arc::clone(&accounts),
             tokens,
             authenticator: Arc::clone(&authenticator),
             gateway: Arc::new(Facts {
@@ -157,6 +162,9 @@ impl App {
         };
         let methods = rpc::methods(rpc::Context {
             sessions: Arc::clone(&sessions),
+            accounts,
+            keys: ApiKeys::new(Arc::clone(&store)),
+            records: Arc::clone(&store),
             node: node.clone(),
             store: store.kind(),
             limits: rpc::limits(&settings),
@@ -166,7 +174,7 @@ impl App {
         let ws_tracker = TaskTracker::new();
         let ws_state = WsState {
             authenticator,
-            dispatcher: Arc::new(Dispatcher::new(methods, settings.websocket.max_response_bytes)),
+            dispatcher: Arc::new(Dispatcher::new(methods, settings.websocket.max_response_bytes).with_audit(audit)),
             sessions: Arc::clone(&sessions),
             settings: Arc::new(settings.websocket.clone()),
             connections: connections.clone(),
@@ -195,7 +203,8 @@ impl App {
         Retention::new(Arc::clone(&store), settings.retention.clone()).keep_up(stop.clone());
         keep_metrics(prometheus, stop.clone());
         tracing::info!(http = %ready.http, ws = %ready.ws, node, store = store.kind(), "listening");
-        Ok((Self { settings, sessions, store, connections, stop, signals, http_tracker, ws_tracker }, ready))
+        let audit = (audit_stop, audit_tracker);
+        Ok((Self { settings, sessions, store, connections, stop, signals, http_tracker, ws_tracker, audit }, ready))
     }
 
     /// Serves until a signal, then drains. A second signal shortens the grace to nothing.
@@ -242,6 +251,10 @@ impl App {
         if tokio::time::timeout(GOODBYE, closed).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
+        let (audit_stop, audit_tracker) = self.audit;
+        audit_stop.cancel();
+        audit_tracker.close();
+        audit_tracker.wait().await;
         self.store.close().await;
         tracing::info!("ended");
     }

@@ -25,12 +25,14 @@ use crate::telemetry::time::now_ms;
 
 mod change;
 mod import;
+mod invite;
 mod login;
 #[cfg(test)]
 mod tests;
 
 pub use change::AccountChange;
 pub use import::Imported;
+pub use invite::AcceptError;
 pub use login::LoginError;
 
 /// Longest name, in characters.
@@ -64,6 +66,9 @@ pub enum AccountError {
     /// No scope at all.
     #[error("without any scope it could do nothing; disable it instead")]
     NoScopes,
+    /// An invitation can't hold for so long, or for no time.
+    #[error("an invitation holds for 1 second to 30 days")]
+    InvitationTime,
     /// The name is taken.
     #[error("there is already an account of that name")]
     Exists,

@@ -13,9 +13,11 @@ pub mod accounts;
 pub mod audit;
 pub mod authenticator;
 pub mod bearer;
+pub mod keys;
 mod md5_crypt;
 pub mod origin;
 pub mod password;
+pub mod random;
 pub mod secret;
 pub mod system_hash;
 pub mod throttle;
@@ -24,10 +26,13 @@ pub mod token;
 #[cfg(test)]
 pub(crate) mod fake_store;
 
-pub use accounts::{AccountChange, AccountError, Accounts, FirstAdmin, Imported, LoginError, make_password};
+pub use accounts::{
+    AcceptError, AccountChange, AccountError, Accounts, FirstAdmin, Imported, LoginError, make_password,
+};
 pub use audit::AuditLog;
 pub use authenticator::{AuthError, Authenticator};
 pub use bearer::BearerError;
+pub use keys::{ApiKey, ApiKeys, KeyError, NewKey};
 pub use origin::OriginError;
 pub use secret::{SecretError, SigningSecret, load_or_create};
 pub use token::{AccessToken, TokenError, Tokens};

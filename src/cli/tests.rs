@@ -22,8 +22,20 @@ fn the_command_line_is_well_formed() {
 
 #[test]
 fn all_commands_are_there_and_the_sweeps_helper_is_not_shown() {
-    let all =
-        ["serve", "exec", "chat", "attach", "sessions", "login", "user", "healthcheck", "doctor", "config", "protocol"];
+    let all = [
+        "serve",
+        "exec",
+        "chat",
+        "attach",
+        "sessions",
+        "login",
+        "user",
+        "keys",
+        "healthcheck",
+        "doctor",
+        "config",
+        "protocol",
+    ];
     assert_eq!(commands(), all);
     let text = help(&[]);
     for name in all {

@@ -2,6 +2,7 @@
 //!
 //! Knows sessions and principals, but no socket: a connection is a [`peer::Peer`], its answers are texts.
 
+mod audit;
 pub mod dialect;
 pub mod dispatch;
 pub mod envelope;
@@ -18,8 +19,10 @@ use jsonrpsee::Methods;
 use jsonrpsee::core::RegisterMethodError;
 
 use crate::api::server::Limits;
+use crate::auth::{Accounts, ApiKeys};
 use crate::config::Settings;
 use crate::session::Sessions;
+use crate::store::SharedStore;
 use register::Registrar;
 
 /// Everything the methods share.
@@ -27,6 +30,12 @@ use register::Registrar;
 pub struct Context {
     /// The sessions.
     pub sessions: Arc<Sessions>,
+    /// The accounts.
+    pub accounts: Arc<Accounts>,
+    /// The API keys.
+    pub keys: ApiKeys,
+    /// Where facts are kept: for reading what no other part has an opinion on.
+    pub records: SharedStore,
     /// This node's id.
     pub node: String,
     /// The store's name.
@@ -62,6 +71,8 @@ pub fn methods(context: Context) -> Result<Methods, RegisterMethodError> {
     methods::session::register(&mut registrar)?;
     methods::turns::register(&mut registrar)?;
     methods::events::register(&mut registrar)?;
+    methods::accounts::register(&mut registrar)?;
+    methods::keys::register(&mut registrar)?;
     methods::server::register(&mut registrar)?;
     dialect::register(&mut registrar)?;
     Ok(registrar.finish())

@@ -388,3 +388,49 @@ async fn changes_made_at_once_all_hold() {
     accounts.set_disabled("ada", false).await.unwrap();
     assert!(gateway.login("ada", "battery staple").await.is_ok());
 }
+
+#[tokio::test]
+async fn an_invitation_makes_one_account_of_its_role_and_scopes() {
+    let gateway = gateway().await;
+    let accounts = &gateway.accounts;
+    let (code, ends) = accounts.invite(Role::User, Some([Scope::Watch].into()), Some(60)).await.unwrap();
+    assert!(ends > now_ms() && !format!("{code:?}").contains("ccgi_"));
+    let accept = async |name: &str, password: &str| accounts.accept(&code, name, password.into(), HERE).await;
+    assert!(matches!(accept("ada", PASSWORD).await, Err(AcceptError::Account(AccountError::Exists))));
+    assert!(matches!(accept("bob", "short").await, Err(AcceptError::Account(AccountError::Password(_)))));
+    assert!(matches!(accept(" bob", PASSWORD).await, Err(AcceptError::Account(AccountError::Username(_)))));
+    let bob = accept("bob", PASSWORD).await.unwrap();
+    assert_eq!((bob.role, bob.allowed()), (Role::User, [Scope::Watch].into()));
+    assert!(matches!(accept("eve", PASSWORD).await, Err(AcceptError::Refused)), "it serves once");
+    assert_eq!(gateway.login("bob", PASSWORD).await.unwrap().subject, bob.subject);
+    for seconds in [0, 31 * 24 * 3_600] {
+        let refused = accounts.invite(Role::User, None, Some(seconds)).await;
+        assert!(matches!(refused, Err(AccountError::InvitationTime)));
+    }
+    let refused = accounts.invite(Role::User, Some([Scope::Admin].into()), None).await;
+    assert!(matches!(refused, Err(AccountError::Scope { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_fifty_who_accept_one_invitation_at_once_one_gets_an_account() {
+    let gateway = gateway().await;
+    let (code, _) = gateway.accounts.invite(Role::User, None, None).await.unwrap();
+    let names: Vec<String> = (0..50).map(|n| format!("name {n}")).collect();
+    let all = names.iter().map(|name| gateway.accounts.accept(&code, name, PASSWORD.into(), HERE));
+    let made = futures_util::future::join_all(all).await.into_iter().filter(Result::is_ok).count();
+    assert_eq!((made, gateway.accounts.list().await.unwrap().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn c7_wrong_codes_are_held_back_by_address() {
+    let gateway = gateway_with(1, 1);
+    let (code, _) = gateway.accounts.invite(Role::User, None, None).await.unwrap();
+    let wrong: SecretString = format!("ccgi_{}", crate::auth::random::make_secret().unwrap()).into();
+    for attempt in 0..20 {
+        let refused = gateway.accounts.accept(&wrong, "bob", PASSWORD.into(), HERE).await.unwrap_err();
+        let throttled = matches!(refused, AcceptError::Login(LoginError::Throttled { .. }));
+        assert_eq!(throttled, attempt >= 10, "{attempt}: {refused:?}");
+    }
+    let elsewhere = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+    assert!(gateway.accounts.accept(&code, "bob", PASSWORD.into(), elsewhere).await.is_ok());
+}
