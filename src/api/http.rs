@@ -3,20 +3,58 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::account::Secret;
+
 /// Body of `POST /login`.
-#[derive(Clone, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum LoginRequest {
+    /// A person's way.
+    Password(PasswordLogin),
+    /// A service's way.
+    Key(KeyLogin),
+}
+
+/// Body of `POST /login` with a name and a password.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct LoginRequest {
+pub struct PasswordLogin {
     /// The account's name.
     pub username: String,
     /// Its password.
-    pub password: String,
+    pub password: Secret,
 }
 
-impl std::fmt::Debug for LoginRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoginRequest").field("username", &self.username).finish_non_exhaustive()
-    }
+/// Body of `POST /login` with an API key.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyLogin {
+    /// The key.
+    pub api_key: Secret,
+}
+
+/// Body of `POST /auth/accept`.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRequest {
+    /// The invitation's code.
+    pub code: Secret,
+    /// The name that the account is to have.
+    pub username: String,
+    /// Its password, 8 characters or more.
+    pub password: Secret,
+}
+
+/// Body of `POST /auth/password`.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordRequest {
+    /// The account's name.
+    pub username: String,
+    /// Its password until now.
+    pub password: Secret,
+    /// Its password from now on, 8 characters or more.
+    pub new_password: Secret,
 }
 
 /// Answer of `POST /login`.

@@ -170,7 +170,7 @@ impl Tokens {
         }
     }
 
-    /// A token for that account with all scopes of its role.
+    /// A token for that account with all that it may do.
     #[must_use]
     pub fn issue(&self, account: &Account) -> AccessToken {
         let now = (self.now)();
@@ -184,7 +184,7 @@ impl Tokens {
             exp: now.saturating_add(self.lifetime_seconds),
             username: account.username.clone(),
             role: account.role,
-            scope: write_scopes(&account.role.scopes()),
+            scope: write_scopes(&account.allowed()),
         };
         let (key_id, key) = &self.signing;
         let mut header = Header::new(Algorithm::HS256);

@@ -11,7 +11,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use crate::api::http::{LoginRequest, LoginResponse, Problem};
+use crate::api::account::Secret;
+use crate::api::http::{LoginRequest, LoginResponse, PasswordLogin, Problem};
 use crate::telemetry::tasks;
 
 use super::address::Address;
@@ -31,7 +32,8 @@ const LOGIN_LIMIT: Duration = Duration::from_secs(30);
 /// something else answers there.
 pub async fn login(base_url: &str, username: &str, password: &str) -> Result<LoginResponse, ClientError> {
     let address = Address::parse(base_url, "http", "/")?;
-    let body = LoginRequest { username: username.to_owned(), password: password.to_owned() };
+    let body =
+        LoginRequest::Password(PasswordLogin { username: username.to_owned(), password: Secret(password.to_owned()) });
     let body = serde_json::to_vec(&body).map_err(|error| ClientError::Protocol(error.to_string()))?;
     let request = Request::post(address.join("/login"))
         .header(header::HOST, &address.authority)

@@ -9,13 +9,15 @@
 //! It must not know HTTP.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 
-use super::{Accounts, check_username};
+use super::{AcceptError, Accounts, check_username};
 use crate::auth::audit::{Deed, REFUSED, words};
+use crate::auth::keys::{ApiKey, ApiKeys};
 use crate::auth::password::{PasswordError, Turn};
 use crate::auth::system_hash::Scheme;
 use crate::store::{Account, StoreError};
@@ -80,6 +82,52 @@ impl Accounts {
             Err(LoginError::Password(problem)) => tracing::error!(%problem, "a login failed for want of a hash"),
         }
         outcome
+    }
+
+    /// The API key that this is, and its account as the key may act for it.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn login_with_key(&self, text: &SecretString, peer: IpAddr) -> Result<(ApiKey, Account), LoginError> {
+        let held_back = |retry_after| {
+            metrics::login("throttled");
+            LoginError::Throttled { retry_after }
+        };
+        self.throttle.check_address(peer, Instant::now()).map_err(held_back)?;
+        let found = ApiKeys::new(Arc::clone(&self.store)).verify(text.expose_secret()).await;
+        let deed = Deed { address: Some(peer), ..Deed::new(words::KEY_LOGIN) };
+        match found.map_err(LoginError::Store)? {
+            Some((key, account)) => {
+                metrics::login("ok");
+                tracing::info!(subject = account.subject, key = key.id, %peer, "an API key logged in");
+                self.audit.tell(Deed { target: Some(key.id.clone()), ..deed.of(&account) });
+                Ok((key, account))
+            }
+            None => {
+                self.throttle.address_failed(peer, Instant::now());
+                metrics::login("refused");
+                tracing::info!(%peer, "an API key was refused");
+                self.audit.tell(Deed { outcome: REFUSED, ..deed });
+                Err(LoginError::Refused)
+            }
+        }
+    }
+
+    /// Gives an account another password, for whoever has its password until now. What was issued before is refused.
+    ///
+    /// # Errors
+    /// [`AcceptError::Login`] as for a login, [`AcceptError::Account`] if the new password will not do.
+    pub async fn change_own_password(
+        &self,
+        username: &str,
+        old: SecretString,
+        new: SecretString,
+        peer: IpAddr,
+    ) -> Result<Account, AcceptError> {
+        let account = self.login(username, old, peer).await.map_err(AcceptError::Login)?;
+        let changed = self.set_password(&account.username, new).await?;
+        self.audit.tell(Deed { address: Some(peer), ..Deed::new(words::PASSWORD) }.of(&changed));
+        Ok(changed)
     }
 
     async fn judge(&self, username: &str, password: SecretString, peer: IpAddr) -> Judged {
