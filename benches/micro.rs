@@ -123,6 +123,8 @@ fn dispatch(criterion: &mut Criterion) {
         scopes: BTreeSet::new(),
         expires_at: u64::MAX,
         token_id: "token".to_owned(),
+        login: cc_gateway::api::Login { began_ms: 0, key: String::new() },
+        issuer: None,
     };
     let peer = Arc::new(Peer::new(Uuid::from_u128(1), Arc::new(principal), 16, false));
     let call = r#"{"jsonrpc":"2.0","id":7,"method":"server.info","params":{}}"#;

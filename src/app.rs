@@ -5,6 +5,7 @@
 
 mod error;
 mod facts;
+mod key_files;
 mod node;
 mod signals;
 
@@ -18,12 +19,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::server::Draining;
-use crate::auth::{Accounts, ApiKeys, AuditLog, Authenticator, FirstAdmin, Tokens, load_or_create};
+use crate::auth::{
+    Accounts, ApiKeys, AuditLog, Authenticator, FirstAdmin, Keys, Logins, OutsideIssuers, Revocations, Tokens,
+};
 use crate::claude::child_environment;
 use crate::config::settings::Settings;
 use crate::config::{Environment, data_dir, paths};
 use crate::http::state::RequestLimits;
-use crate::http::{AcceptLimits, Connections as Places, HttpState, routes};
+use crate::http::{AcceptLimits, Browsers, Connections as Places, HttpState, routes};
 use crate::process::{RunAs, Spawner};
 use crate::rpc::dispatch::Dispatcher;
 use crate::rpc::envelope::notification;
@@ -100,12 +103,15 @@ impl App {
             () = signals.first() => return Err(AppError::Stopped),
         };
         let store: SharedStore = store;
-        let secret = load_or_create(&settings.auth, &paths::default_secret_file(&settings))?;
-        let tokens = Arc::new(Tokens::new(&settings.auth, secret));
+        let keys = Keys::load(&settings.auth, &paths::default_secret_file(&settings))?;
+        let tokens = Arc::new(Tokens::with_keys(&settings.auth, keys));
+        let revocations = Revocations::new(Arc::clone(&store), &settings.auth);
+        let logins = Logins::new(Arc::clone(&tokens), Arc::clone(&store), revocations.clone(), &settings.auth);
         let (audit_stop, audit_tracker) = (CancellationToken::new(), TaskTracker::new());
         let keep_audit = settings.retention.keep_audit_seconds.duration();
         let audit = AuditLog::start(Arc::clone(&store), keep_audit, audit_stop.clone(), &audit_tracker);
-        let accounts = Arc::new(Accounts::new(Arc::clone(&store), &settings.auth).with_audit(audit.clone()));
+        let accounts = Accounts::new(Arc::clone(&store), &settings.auth);
+        let accounts = Arc::new(accounts.with_audit(audit.clone()).revoking_by(revocations.clone()));
         let first_password = match accounts.ensure_admin(Some(&settings.auth.admin_password_file)).await? {
             FirstAdmin::Created { password_shown_once } => password_shown_once,
             FirstAdmin::Exists => None,
@@ -142,11 +148,16 @@ impl App {
         sessions.end_forgotten(keep, retention.retention_interval_seconds.duration(), stop.clone());
 
         let started = Instant::now();
-        let authenticator =
-            Arc::new(Authenticator::new(Arc::clone(&tokens), Arc::clone(&store), settings.websocket.query_token));
+        let query_token = settings.websocket.query_token;
+        let authenticator = Authenticator::new(Arc::clone(&tokens), Arc::clone(&store), query_token)
+            .trusting(OutsideIssuers::new(&settings.auth));
+        let authenticator = Arc::new(authenticator);
+        key_files::watch(Arc::clone(&tokens), &settings, stop.clone());
         let connections = Connections::default();
+        ws::revoked::keep_watch(connections.clone(), revocations, Arc::clone(&authenticator), stop.clone());
         let http_state = HttpState {
             accounts: Arc::clone(&accounts),
+            logins: Arc::new(logins),
             tokens,
             authenticator: Arc::clone(&authenticator),
             gateway: Arc::new(Facts {
@@ -159,9 +170,11 @@ impl App {
             }),
             metrics: prometheus.clone(),
             limits: RequestLimits::new(&settings.http),
+            browsers: Arc::new(Browsers::new(&settings)),
         };
         let methods = rpc::methods(rpc::Context {
             sessions: Arc::clone(&sessions),
+            authenticator: Arc::clone(&authenticator),
             accounts,
             keys: ApiKeys::new(Arc::clone(&store)),
             records: Arc::clone(&store),

@@ -57,7 +57,7 @@ pub struct PasswordRequest {
     pub new_password: Secret,
 }
 
-/// Answer of `POST /login`.
+/// Answer of `POST /login` and `POST /auth/refresh`.
 #[derive(Clone, Serialize, Deserialize, JsonSchema)]
 pub struct LoginResponse {
     /// The access token: `Authorization: Bearer …`.
@@ -66,8 +66,77 @@ pub struct LoginResponse {
     pub token_type: String,
     /// Seconds until it ends.
     pub expires_in: u64,
-    /// Who it is for.
+    /// Gives the next pair of tokens at `POST /auth/refresh`, once.
+    /// There is none for an API key, which serves for that itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+    /// Seconds until that one ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_expires_in: Option<u64>,
+    /// Who they are for.
     pub user: User,
+}
+
+/// Body of `POST /auth/refresh`.
+#[derive(Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshRequest {
+    /// The refresh token of the last answer. It serves once; a second use ends the whole login.
+    pub refresh_token: String,
+}
+
+impl std::fmt::Debug for RefreshRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RefreshRequest").finish_non_exhaustive()
+    }
+}
+
+/// Body of `POST /auth/logout`; may be left out.
+#[derive(Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogoutRequest {
+    /// A refresh token whose login is ended too. The access token's own login is ended in any case, with its refresh
+    /// token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
+}
+
+impl std::fmt::Debug for LogoutRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogoutRequest").finish_non_exhaustive()
+    }
+}
+
+/// Answer of `POST /auth/logout`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LogoutResponse {
+    /// `logged_out`.
+    pub status: String,
+}
+
+/// Body of `POST /auth/ticket`; may be left out.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TicketRequest {
+    /// The origin of the web page that the ticket is for, one of the allowed ones; for a server that asks for its
+    /// page. Without it the ticket is for the page that asks, or for what is no web page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+}
+
+/// Answer of `POST /auth/ticket`.
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+pub struct TicketResponse {
+    /// The ticket. Open the socket with the subprotocols `cc-gateway.v1` and `ticket.<this>`; it serves once.
+    pub ticket: String,
+    /// Seconds until it ends.
+    pub expires_in: u64,
+}
+
+impl std::fmt::Debug for TicketResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TicketResponse").field("expires_in", &self.expires_in).finish_non_exhaustive()
+    }
 }
 
 /// An account as others may see it.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::principal::Scope;
-use super::{account, dialect, server, session};
+use super::{account, auth, dialect, server, session};
 
 /// When a call may run beside the others of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,6 +115,8 @@ methods! {
     SessionUnpause = "session.unpause", Some(Scope::Control), Ordered, session::SessionParams => session::StateResult;
     /// Ends a session and everything it started.
     SessionStop = "session.stop", Some(Scope::Control), Ordered, session::SessionParams => session::StateResult;
+    /// Keeps this connection open past its access token's end, with a new token of the same caller.
+    AuthReauthenticate = "auth.reauthenticate", None, Concurrent, auth::ReauthenticateParams => auth::ReauthenticateResult;
     /// Every account.
     AccountListAll = "account.list", Some(Scope::Admin), Concurrent, server::NoParams => account::AccountList;
     /// Makes an account, with a password that is given or made.

@@ -5,6 +5,7 @@
 //! a session lives or where anything is stored.
 
 pub mod account;
+pub mod auth;
 pub mod dialect;
 pub mod document;
 pub mod error;
@@ -20,7 +21,7 @@ pub mod session;
 pub use error::{ErrorKind, RpcError};
 pub use event::{EndReason, Ended, EventType, SessionState};
 pub use method::{Method, MethodInfo, Order};
-pub use principal::{Principal, Role, Scope};
+pub use principal::{Login, Principal, Role, Scope};
 pub use selector::{EventFilter, EventKind, EventSelector, TypeSet};
 
 /// The version of the wire protocol, named in `connected` and `server.info`.

@@ -113,6 +113,41 @@ impl std::str::FromStr for Role {
 #[error("a role is `admin` or `user`")]
 pub struct UnknownRole;
 
+/// The login that a token came from. Tokens that were renewed from it name it too, so that all of them can be taken
+/// back together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Login {
+    /// When it began, in milliseconds since the Unix epoch.
+    pub began_ms: u64,
+    /// Its name: 32 hexadecimal digits that tell nothing.
+    pub key: String,
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.began_ms, self.key)
+    }
+}
+
+impl std::str::FromStr for Login {
+    type Err = UnknownLogin;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (began, key) = text.split_once('-').ok_or(UnknownLogin)?;
+        let began_ms = u64::from_str_radix(began, 16).map_err(|_| UnknownLogin)?;
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let login = Self { began_ms, key: key.to_owned() };
+        // One login, one text.
+        let fits = key.len() == 32 && key.bytes().all(is_digit) && login.to_string() == text;
+        if fits { Ok(login) } else { Err(UnknownLogin) }
+    }
+}
+
+/// A text that names no login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of a login")]
+pub struct UnknownLogin;
+
 /// Who is calling. Made from a verified access token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -126,8 +161,12 @@ pub struct Principal {
     pub scopes: BTreeSet<Scope>,
     /// When the token ends, in seconds since the Unix epoch. A connection must not outlive it.
     pub expires_at: u64,
-    /// The token's own id (`jti`), so that one token can be revoked.
+    /// The token's own id (`jti`), for logs.
     pub token_id: String,
+    /// The login that the token came from, so that it can be taken back.
+    pub login: Login,
+    /// The outside issuer that vouches for this caller, who has no account here. `None`: an account of ours.
+    pub issuer: Option<String>,
 }
 
 impl Principal {

@@ -5,13 +5,24 @@
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
-use super::http::{AcceptRequest, AuthStatus, Health, LoginRequest, LoginResponse, PasswordRequest, Readiness};
+use super::http::{
+    AcceptRequest, AuthStatus, Health, LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, PasswordRequest,
+    Readiness, RefreshRequest, TicketRequest, TicketResponse,
+};
 
 /// What a route is for; two routes with one id have one handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RouteId {
     /// An access token for a name and a password.
     Login,
+    /// The next pair of tokens for a refresh token.
+    Refresh,
+    /// The end of a login.
+    Logout,
+    /// A one-time ticket for a socket.
+    Ticket,
+    /// The public keys of our access tokens.
+    Jwks,
     /// An account for an invitation's code.
     Accept,
     /// Another password for an account, by its owner.
@@ -48,6 +59,8 @@ pub struct BodyInfo {
     pub media_type: &'static str,
     /// The schema of the type; `None`: text, or a document with a schema of its own.
     pub schema: Option<fn(&mut SchemaGenerator) -> Schema>,
+    /// Of a request: must it be there?
+    pub required: bool,
 }
 
 /// A status a route answers with.
@@ -72,12 +85,30 @@ pub struct RouteInfo {
     pub path: &'static str,
     /// What it does, in a line.
     pub summary: &'static str,
-    /// May the caller show an access token? (No route needs one.)
+    /// May the caller show an access token? (Those that need one answer 401 without.)
     pub takes_token: bool,
     /// The body it takes.
     pub request: Option<BodyInfo>,
     /// What it answers, beside the problems that every route can answer (404, 405, 500, 503).
     pub answers: &'static [AnswerInfo],
+}
+
+impl RouteInfo {
+    /// May web pages of the allowed origins call it? Whatever has to do with who is calling; health and metrics are
+    /// for programs.
+    #[must_use]
+    pub fn is_for_pages(&self) -> bool {
+        self.path == "/login" || self.path.starts_with("/auth/")
+    }
+
+    /// The HTTP method that it takes.
+    #[must_use]
+    pub fn method(&self) -> &'static str {
+        match self.verb {
+            Verb::Get => "GET",
+            Verb::Post => "POST",
+        }
+    }
 }
 
 /// Every path of the WebSocket listener; also their names in the metrics.
@@ -131,6 +162,55 @@ pub const ROUTES: &[RouteInfo] = &[
         request: None,
         answers: &[ok(json::<AuthStatus>())],
     },
+    RouteInfo {
+        id: RouteId::Refresh,
+        verb: Verb::Post,
+        path: "/auth/refresh",
+        summary: "The next access and refresh token; a refresh token serves once, a second use ends its whole login",
+        takes_token: false,
+        request: Some(json::<RefreshRequest>()),
+        answers: &[
+            ok(json::<LoginResponse>()),
+            problem(400, "The body is not JSON"),
+            problem(401, "The refresh token is not valid: log in"),
+            problem(422, "The body is JSON of another form"),
+        ],
+    },
+    RouteInfo {
+        id: RouteId::Logout,
+        verb: Verb::Post,
+        path: "/auth/logout",
+        summary: "Ends the login: its access and refresh tokens are refused and its sockets closed with 4001",
+        takes_token: true,
+        request: Some(optional::<LogoutRequest>()),
+        answers: &[
+            ok(json::<LogoutResponse>()),
+            problem(400, "The body is not JSON"),
+            problem(401, "Neither a valid access token nor a refresh token was sent"),
+            problem(422, "The body is JSON of another form"),
+        ],
+    },
+    RouteInfo {
+        id: RouteId::Ticket,
+        verb: Verb::Post,
+        path: "/auth/ticket",
+        summary: "A ticket for one socket of a web page, which can send no header there; it serves once, for 30 seconds",
+        takes_token: true,
+        request: Some(optional::<TicketRequest>()),
+        answers: &[
+            ok(json::<TicketResponse>()),
+            problem(400, "The body is not JSON"),
+            problem(401, "The access token is missing or not valid"),
+            problem(403, "The page's origin is not allowed"),
+            problem(422, "The body is JSON of another form"),
+        ],
+    },
+    get(
+        RouteId::Jwks,
+        "/.well-known/jwks.json",
+        "The public keys of this gateway's access tokens; none while a secret signs them",
+        &[ok(DOCUMENT)],
+    ),
     get(RouteId::Health, "/health", "The server answers", &[ok(json::<Health>())]),
     get(RouteId::Livez, "/livez", "The process lives", &[ok(json::<Health>())]),
     get(
@@ -150,7 +230,7 @@ pub const ROUTES: &[RouteInfo] = &[
         RouteId::Metrics,
         "/metrics",
         "Metrics for Prometheus",
-        &[ok(BodyInfo { media_type: "text/plain", schema: None })],
+        &[ok(BodyInfo { media_type: "text/plain", ..DOCUMENT })],
     ),
     get(RouteId::OpenApi, "/openapi.json", "This side as an OpenAPI document", &[ok(DOCUMENT)]),
     get(RouteId::OpenRpc, "/openrpc.json", "The JSON-RPC side as an OpenRPC document", &[ok(DOCUMENT)]),
@@ -160,7 +240,7 @@ const LOGIN: RouteInfo = RouteInfo {
     id: RouteId::Login,
     verb: Verb::Post,
     path: "/login",
-    summary: "An access token for a name and a password, or for an API key",
+    summary: "An access token and a refresh token for a name and a password; an access token for an API key",
     takes_token: false,
     request: Some(json::<LoginRequest>()),
     answers: &[
@@ -175,10 +255,14 @@ const LOGIN: RouteInfo = RouteInfo {
     ],
 };
 
-const DOCUMENT: BodyInfo = BodyInfo { media_type: "application/json", schema: None };
+const DOCUMENT: BodyInfo = BodyInfo { media_type: "application/json", schema: None, required: true };
 
 const fn json<T: JsonSchema>() -> BodyInfo {
-    BodyInfo { media_type: "application/json", schema: Some(schema_of::<T>) }
+    BodyInfo { schema: Some(schema_of::<T>), ..DOCUMENT }
+}
+
+const fn optional<T: JsonSchema>() -> BodyInfo {
+    BodyInfo { required: false, ..json::<T>() }
 }
 
 fn schema_of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {

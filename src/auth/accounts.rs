@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 use super::audit::AuditLog;
 use super::password::{PasswordError, Passwords};
+use super::revocation::Revocations;
 use super::throttle::Throttle;
 use crate::api::{Role, Scope};
 use crate::config::settings::AuthSettings;
@@ -125,6 +127,8 @@ pub struct Accounts {
     hash_logs_in: bool,
     /// See [`login::REFUSAL_TAKES`]; shorter only in tests.
     refusal_takes: Duration,
+    /// Takes back what an account had got, once it is to have less.
+    revocations: Revocations,
 }
 
 impl Accounts {
@@ -136,6 +140,7 @@ impl Accounts {
 
     fn with(store: SharedStore, settings: &AuthSettings, passwords: Passwords) -> Self {
         Self {
+            revocations: Revocations::new(Arc::clone(&store), settings),
             store,
             passwords,
             throttle: Throttle::new(settings.max_failed_logins_per_minute),
@@ -143,6 +148,18 @@ impl Accounts {
             hash_logs_in: settings.login_with_password_hash,
             refusal_takes: login::REFUSAL_TAKES,
         }
+    }
+
+    /// Takes things back by these revocations, which wake whoever closes this gateway's sockets.
+    #[must_use]
+    pub fn revoking_by(self, revocations: Revocations) -> Self {
+        Self { revocations, ..self }
+    }
+
+    /// The revocations, for what else is taken back.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     /// Tells logins to that audit log.
@@ -234,8 +251,8 @@ impl Accounts {
     }
 
     /// Takes everything back that the account was given.
-    async fn revoke(&self, _account: &Account) -> Result<(), AccountError> {
-        Ok(())
+    async fn revoke(&self, account: &Account) -> Result<(), AccountError> {
+        Ok(self.revocations.revoke_subject(&account.subject).await?)
     }
 
     async fn hash(&self, password: SecretString) -> Result<String, PasswordError> {

@@ -1,19 +1,26 @@
 //! From a request's headers to a [`Principal`]: what an upgrade and a protected route ask.
 //!
-//! Invariants: a principal comes only from a token that is valid now and whose account exists and is not
-//! disabled; a role that was taken away since then takes its scopes with it. Everything that is wrong
-//! with a token that was sent looks the same to the caller.
+//! Invariants: a principal comes only from a token (or a ticket made with one) that is valid now, that was not taken
+//! back, and whose account exists and is not disabled; a role that was taken away since then takes its scopes with
+//! it. A caller that an outside issuer vouches for has no account. Everything that is wrong with a token that was
+//! sent looks the same to the caller.
 //!
 //! It must not know what the caller wants.
 
 use std::sync::Arc;
 
 use http::HeaderMap;
+use http::header::ORIGIN;
 
 use super::bearer::{self, BearerError};
+use super::issuers::OutsideIssuers;
+use super::keys::{self, ApiKeys};
+use super::revocation;
+use super::ticket::{self, Ticket, TicketError, Tickets};
 use super::token::Tokens;
-use crate::api::Principal;
+use crate::api::principal::{Login, Principal};
 use crate::store::{SharedStore, StoreError};
+use crate::telemetry::time::now_ms;
 
 /// Why a request has no principal. The texts are for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,13 +43,51 @@ pub struct Authenticator {
     /// One read a request: an account that was disabled is out at once.
     store: SharedStore,
     query_token: bool,
+    /// Others whose tokens are accepted.
+    outside: Option<OutsideIssuers>,
+    tickets: Tickets,
+    keys: ApiKeys,
 }
 
 impl Authenticator {
     /// `query_token`: also take the token from `?access_token=`.
     #[must_use]
     pub fn new(tokens: Arc<Tokens>, store: SharedStore, query_token: bool) -> Self {
-        Self { tokens, store, query_token }
+        let tickets = Tickets::new(Arc::clone(&store));
+        let keys = ApiKeys::new(Arc::clone(&store));
+        Self { tokens, store, query_token, outside: None, tickets, keys }
+    }
+
+    /// Accepts the tokens of these issuers too.
+    #[must_use]
+    pub fn trusting(self, outside: Option<OutsideIssuers>) -> Self {
+        Self { outside, ..self }
+    }
+
+    /// Who sends this request for an upgrade? Also by a ticket among the offered subprotocols, which serves no more
+    /// then. The origin has been judged before.
+    ///
+    /// # Errors
+    /// [`AuthError`].
+    pub async fn authenticate_upgrade(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Principal, AuthError> {
+        let Some(text) = ticket::offered(headers).map_err(AuthError::from)? else {
+            return self.authenticate(headers, query).await;
+        };
+        // Whoever shows a ticket shows nothing else: two callers in one request are one too many.
+        match bearer::from_request(headers, query, self.query_token) {
+            Err(BearerError::Missing) => {}
+            Ok(_) | Err(_) => return Err(refuse("a ticket and a token in one request")),
+        }
+        let principal = self.tickets.redeem(text, headers.get(ORIGIN)).await?;
+        self.still_good(principal).await
+    }
+
+    /// A ticket for that caller, for the page of that origin (`None`: for what is no web page).
+    ///
+    /// # Errors
+    /// [`TicketError::Store`] or [`TicketError::Random`].
+    pub async fn issue_ticket(&self, principal: &Principal, origin: Option<&str>) -> Result<Ticket, TicketError> {
+        self.tickets.issue(principal, origin).await
     }
 
     /// Who sends this request? `query` is the URI's query without `?`.
@@ -62,22 +107,78 @@ impl Authenticator {
     /// # Errors
     /// [`AuthError::InvalidToken`] or [`AuthError::Store`].
     pub async fn authenticate_token(&self, token: &str) -> Result<Principal, AuthError> {
-        let mut principal = self.tokens.verify(token).map_err(|refused| refuse(refused.reason()))?;
-        let account = self.store.account(&principal.subject).await.map_err(|problem| {
-            tracing::error!(%problem, "an account could not be looked up");
+        if keys::is_meant(token) {
+            return self.authenticate_key(token).await;
+        }
+        let principal = match (self.tokens.verify(token), &self.outside) {
+            (Err(refused), Some(outside)) if refused.is_of_others() => outside.verify(token).await,
+            (verified, _) => verified,
+        };
+        self.still_good(principal.map_err(|refused| refuse(refused.reason()))?).await
+    }
+
+    /// Whose API key is this? It serves in an access token's place, for as long as it lasts.
+    async fn authenticate_key(&self, text: &str) -> Result<Principal, AuthError> {
+        let found = self.keys.verify(text).await.map_err(AuthError::Store)?;
+        let Some((key, account)) = found else { return Err(refuse("an API key that is not valid")) };
+        let principal = Principal {
+            scopes: account.allowed(),
+            subject: account.subject,
+            username: account.username,
+            role: account.role,
+            expires_at: key.expires_at_ms / 1_000,
+            token_id: key.id.clone(),
+            login: Login { began_ms: now_ms(), key: key.id },
+            issuer: None,
+        };
+        self.still_good(principal).await
+    }
+
+    /// What of a principal holds now, after what was done to its account and its login.
+    ///
+    /// # Errors
+    /// [`AuthError::InvalidToken`] if nothing does, or [`AuthError::Store`].
+    pub async fn still_good(&self, mut principal: Principal) -> Result<Principal, AuthError> {
+        let away = |problem| {
+            tracing::error!(%problem, "a caller could not be looked up");
             AuthError::Store(problem)
-        })?;
+        };
+        let revoked = revocation::is_revoked(&self.store, &principal.subject, &principal.login);
+        if principal.issuer.is_some() {
+            return if revoked.await.map_err(away)? { Err(refuse("revoked")) } else { Ok(principal) };
+        }
+        let account = self.store.account(&principal.subject);
+        let (revoked, account) = futures_util::future::try_join(revoked, account).await.map_err(away)?;
         match account {
+            _ if revoked => Err(refuse("revoked")),
             None => Err(refuse("no such account any more")),
             Some(account) if account.disabled => Err(refuse("the account is disabled")),
+            // The same clock wrote both, or clocks that tokens demand to agree.
+            Some(account) if principal.login.began_ms <= account.password_changed_at_ms => {
+                Err(refuse("the account has another password since"))
+            }
             Some(account) => {
-                let allowed = account.role.scopes();
-                if !principal.role.scopes().is_subset(&allowed) {
-                    principal.role = account.role;
-                    principal.scopes.retain(|scope| allowed.contains(scope));
+                if let Some(id) = keys::id_of(&principal)
+                    && self.keys.find(id).await.map_err(away)?.is_none()
+                {
+                    return Err(refuse("its API key has ended"));
                 }
+                if !principal.role.scopes().is_subset(&account.role.scopes()) {
+                    principal.role = account.role;
+                }
+                let allowed = account.allowed();
+                principal.scopes.retain(|scope| allowed.contains(scope));
                 Ok(principal)
             }
+        }
+    }
+}
+
+impl From<TicketError> for AuthError {
+    fn from(error: TicketError) -> Self {
+        match error {
+            TicketError::Store(error) => Self::Store(error),
+            TicketError::Refused | TicketError::Random => Self::InvalidToken,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A store in memory that keeps accounts and nothing else, for tests.
+//! A store in memory that keeps accounts and notes and nothing else, for tests.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,8 @@ use crate::store::{
 pub(crate) struct FakeStore {
     accounts: Mutex<BTreeMap<String, Account>>,
     audit: Mutex<Vec<AuditEntry>>,
+    /// Notes; they never end.
+    notes: Mutex<BTreeMap<(NoteKind, String), Note>>,
     away: AtomicBool,
 }
 
@@ -167,24 +169,38 @@ impl Store for FakeStore {
     async fn forget_audit(&self, _before_ms: u64) -> Result<(), StoreError> {
         Err(StoreError::Missing)
     }
-    async fn put_note(&self, _note: Note) -> Result<bool, StoreError> {
-        Err(StoreError::Missing)
+    async fn put_note(&self, note: Note) -> Result<bool, StoreError> {
+        drop(self.here()?);
+        let mut notes = self.notes.lock();
+        Ok(*notes.entry((note.kind, note.key.clone())).or_insert_with(|| note.clone()) == note)
     }
     async fn change_note(
         &self,
-        _kind: NoteKind,
-        _key: &str,
-        _from: &str,
-        _to: Option<String>,
-        _expires_at_ms: Option<u64>,
+        kind: NoteKind,
+        key: &str,
+        from: &str,
+        to: Option<String>,
+        expires_at_ms: Option<u64>,
     ) -> Result<bool, StoreError> {
-        Err(StoreError::Missing)
+        drop(self.here()?);
+        let mut notes = self.notes.lock();
+        let at = (kind, key.to_owned());
+        match (notes.get_mut(&at), to) {
+            (Some(note), Some(to)) if note.value == from => (note.value, note.expires_at_ms) = (to, expires_at_ms),
+            (Some(note), None) if note.value == from => drop(notes.remove(&at)),
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
-    async fn note(&self, _kind: NoteKind, _key: &str) -> Result<Option<Note>, StoreError> {
-        self.here().map(|_| None)
+    async fn note(&self, kind: NoteKind, key: &str) -> Result<Option<Note>, StoreError> {
+        drop(self.here()?);
+        Ok(self.notes.lock().get(&(kind, key.to_owned())).cloned())
     }
-    async fn notes(&self, _kind: NoteKind, _after_key: &str, _limit: u32) -> Result<Vec<Note>, StoreError> {
-        self.here().map(|_| Vec::new())
+    async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError> {
+        drop(self.here()?);
+        let notes = self.notes.lock();
+        let after = notes.values().filter(|note| note.kind == kind && note.key.as_str() > after_key);
+        Ok(after.take(limit as usize).cloned().collect())
     }
     async fn close(&self) {
         self.away.store(true, Ordering::SeqCst);

@@ -15,14 +15,16 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use super::random::{is_secret, kept_form, make_secret};
-use crate::api::{Principal, Scope};
+use crate::api::{Login, Principal, Scope};
 use crate::store::{Account, Note, NoteKind, SharedStore, StoreError};
 use crate::telemetry::time::now_ms;
 
 /// What a key begins with: people and scanners see what they have found.
 const PREFIX: &str = "ccgk_";
-/// Characters of a key's public id.
-const ID_CHARACTERS: usize = 32;
+/// What a key's public id begins with: no other login has such a name, but by one chance in four thousand million.
+const MARK: &str = "00000000";
+/// Characters of the hash in a key's public id.
+const HASH_CHARACTERS: usize = 24;
 /// Most keys of one account.
 const MAX_KEYS: usize = 50;
 /// Longest name of a key, in characters.
@@ -80,6 +82,12 @@ pub struct ApiKey {
 }
 
 impl ApiKey {
+    /// The name that every login by this key has.
+    #[must_use]
+    pub fn login(&self) -> Login {
+        Login { began_ms: self.created_at_ms, key: self.id.clone() }
+    }
+
     /// The account as this key may act for it.
     #[must_use]
     pub fn narrow(&self, account: Account) -> Account {
@@ -113,10 +121,11 @@ pub fn is_meant(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
-/// The public id of the key that a caller came with, if it was one.
+/// The public id of the key that a caller's login came from, if it was one.
 #[must_use]
 pub fn id_of(principal: &Principal) -> Option<&str> {
-    principal.token_id.strip_prefix(PREFIX)
+    let name = principal.login.key.as_str();
+    name.starts_with(MARK).then_some(name)
 }
 
 impl ApiKeys {
@@ -147,7 +156,7 @@ impl ApiKeys {
         let secret = make_secret().map_err(|_| KeyError::Random)?;
         let (hash, now) = (kept_form(&secret), now_ms());
         let key = ApiKey {
-            id: hash[..ID_CHARACTERS].to_owned(),
+            id: id(&hash),
             subject: new.subject,
             name: new.name,
             scopes: new.scopes,
@@ -214,13 +223,18 @@ impl ApiKeys {
     pub async fn verify(&self, text: &str) -> Result<Option<(ApiKey, Account)>, StoreError> {
         let Some(secret) = text.strip_prefix(PREFIX).filter(|secret| is_secret(secret)) else { return Ok(None) };
         let hash = kept_form(secret);
-        let Some(key) = self.find(&hash[..ID_CHARACTERS]).await? else { return Ok(None) };
+        let Some(key) = self.find(&id(&hash)).await? else { return Ok(None) };
         if !bool::from(key.hash.as_bytes().ct_eq(hash.as_bytes())) {
             return Ok(None);
         }
         let account = self.store.account(&key.subject).await?.filter(|account| !account.disabled);
         Ok(account.map(|account| (key.clone(), key.narrow(account))))
     }
+}
+
+/// The public id of a key with that hash.
+fn id(hash: &str) -> String {
+    format!("{MARK}{}", &hash[..HASH_CHARACTERS])
 }
 
 fn decode(note: &Note) -> Result<ApiKey, StoreError> {

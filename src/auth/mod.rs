@@ -1,4 +1,5 @@
-//! Who is calling: the signing secret, access tokens, passwords, accounts, throttling, origins.
+//! Who is calling: keys, access tokens, logins and how they end, tickets, outside issuers, passwords, accounts,
+//! throttling, origins, hosts.
 //!
 //! Owns the way from what a caller sends (a password or an `Authorization` header) to an
 //! [`Account`](crate::store::Account) or a [`Principal`](crate::api::Principal).
@@ -13,14 +14,20 @@ pub mod accounts;
 pub mod audit;
 pub mod authenticator;
 pub mod bearer;
+pub mod fetch;
+pub mod host;
+pub mod issuers;
 pub mod keys;
+pub mod logins;
 mod md5_crypt;
 pub mod origin;
 pub mod password;
 pub mod random;
+pub mod revocation;
 pub mod secret;
 pub mod system_hash;
 pub mod throttle;
+pub mod ticket;
 pub mod token;
 
 #[cfg(test)]
@@ -32,7 +39,12 @@ pub use accounts::{
 pub use audit::AuditLog;
 pub use authenticator::{AuthError, Authenticator};
 pub use bearer::BearerError;
+pub use issuers::OutsideIssuers;
 pub use keys::{ApiKey, ApiKeys, KeyError, NewKey};
+pub use logins::{Logins, RefreshError, TokenPair};
 pub use origin::OriginError;
+pub use revocation::Revocations;
 pub use secret::{SecretError, SigningSecret, load_or_create};
-pub use token::{AccessToken, TokenError, Tokens};
+pub use ticket::{Ticket, TicketError};
+pub use token::keys::Keys;
+pub use token::{AccessToken, Grant, TokenError, Tokens};

@@ -20,7 +20,7 @@ use crate::config::settings::AuthSettings;
 /// Random bytes of a secret that we make.
 const MADE_BYTES: usize = 48;
 /// Longest file that can be a secret; a larger one is some other file.
-const MAX_FILE_BYTES: u64 = 4 * 1024;
+const MAX_FILE_BYTES: u64 = 16 * 1024;
 
 /// The secret that signs access tokens. Its `Debug` shows nothing of it; its memory is wiped when dropped.
 #[derive(Debug)]
@@ -71,6 +71,9 @@ pub enum SecretError {
     /// A text that people copy from manuals, or one that repeats a few characters.
     #[error("the signing secret is an example or easy to guess; make one with `openssl rand -base64 48`")]
     Example,
+    /// A key that can't sign or be verified with.
+    #[error("the key {0}")]
+    Key(&'static str),
     /// Others could read or change the file.
     #[error("the secret file {} can be used by others (mode {mode:03o}); run `chmod 600` on it", path.display())]
     Mode {
@@ -137,6 +140,12 @@ pub fn load_or_create(auth: &AuthSettings, default_file: &Path) -> Result<Signin
 }
 
 fn read(path: &Path) -> Result<SigningSecret, SecretError> {
+    SigningSecret::from_text(&read_text(path, true)?)
+        .map_err(|problem| SecretError::Content { path: path.to_owned(), problem: Box::new(problem) })
+}
+
+/// The text of a file that holds a secret or a key; one that `is_private` only if nobody else can use it.
+pub(super) fn read_text(path: &Path, is_private: bool) -> Result<String, SecretError> {
     let unreadable = |source| SecretError::Read { path: path.to_owned(), source };
     // Mode and content come from one open file, so that nobody can swap it in between.
     let file = File::open(path).map_err(unreadable)?;
@@ -146,18 +155,17 @@ fn read(path: &Path) -> Result<SigningSecret, SecretError> {
         return Err(not_a_secret("it is not a regular file"));
     }
     let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if is_private && mode & 0o077 != 0 {
         return Err(SecretError::Mode { path: path.to_owned(), mode });
     }
     if metadata.len() > MAX_FILE_BYTES {
-        return Err(not_a_secret("it is larger than 4 KiB"));
+        return Err(not_a_secret("it is larger than 16 KiB"));
     }
     let mut text = String::new();
     file.take(MAX_FILE_BYTES).read_to_string(&mut text).map_err(|source| {
         if source.kind() == io::ErrorKind::InvalidData { not_a_secret("it is not text") } else { unreadable(source) }
     })?;
-    SigningSecret::from_text(&text)
-        .map_err(|problem| SecretError::Content { path: path.to_owned(), problem: Box::new(problem) })
+    Ok(text)
 }
 
 /// Makes the file whole or not at all: written under another name first, then linked. If another gateway
@@ -299,7 +307,7 @@ mod tests {
     fn an_empty_a_binary_and_a_huge_file_are_refused() {
         let (_dir, path) = file_with("", 0o600);
         assert!(matches!(read(&path), Err(SecretError::Content { .. })));
-        let (_dir, path) = file_with(&"q8Zt3vN1kLx0WmC7".repeat(300), 0o600);
+        let (_dir, path) = file_with(&"q8Zt3vN1kLx0WmC7".repeat(1_100), 0o600);
         assert!(matches!(read(&path), Err(SecretError::NotASecret { .. })));
         let (_dir, path) = file_with("", 0o600);
         fs::write(&path, [0xff_u8; 64]).unwrap();

@@ -1,7 +1,8 @@
-//! Access tokens: made and checked. The only file that names the JWT crate.
+//! Access tokens: made and checked. Only this module names the JWT crate: [`keys`] holds our keys, [`outside`] checks
+//! tokens of outside issuers.
 //!
 //! Invariants (RFC 8725):
-//! - The algorithm is HS256 because this file says so; a token has no say in it.
+//! - The algorithm is the one of the key that `kid` names; a token has no say in it.
 //! - A header holds `alg`, `typ` and `kid` and nothing else, each exactly as we write it; so `jku`, `jwk`,
 //!   `x5u`, `x5c`, `crit` and whatever comes later are refused without a list of them.
 //! - No claim is read before the signature is checked, and nothing is parsed that is over the length limit.
@@ -11,20 +12,26 @@
 //!
 //! It must not know accounts' passwords, the store or headers of HTTP.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, crypto, encode};
+use jsonwebtoken::{Header, crypto, encode};
+use parking_lot::RwLock;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use super::secret::SigningSecret;
-use crate::api::{Principal, Role, Scope};
+use self::keys::Keys;
+use super::secret::{SecretError, SigningSecret};
+use crate::api::{Login, Principal, Role, Scope};
 use crate::config::settings::AuthSettings;
 use crate::store::Account;
-use crate::telemetry::time::now_seconds;
+use crate::telemetry::time::{now_ms, now_seconds};
+
+pub mod keys;
+pub mod outside;
 
 #[cfg(test)]
 mod tests;
@@ -35,8 +42,6 @@ const MAX_TOKEN_BYTES: usize = 8 * 1024;
 const MAX_LEEWAY_SECONDS: u64 = 30;
 /// `typ` of an access token (RFC 9068), so that no other token of ours can pass for one.
 const TOKEN_TYPE: &str = "at+jwt";
-/// The one algorithm.
-const ALGORITHM: &str = "HS256";
 
 /// A fresh access token for its owner. `Debug` does not show it.
 #[derive(Debug)]
@@ -68,7 +73,25 @@ impl TokenError {
             Refusal::Lifetime => "times that this gateway never writes",
             Refusal::NotYet => "not valid yet",
             Refusal::Expired => "expired",
+            Refusal::Role => "no role for this caller",
+            Refusal::KeysAway => "the issuer's keys can't be had",
         }
+    }
+
+    /// A token that names a key that nobody knows.
+    pub(super) fn unknown_key() -> Self {
+        Self(Refusal::Key)
+    }
+
+    /// A token whose issuer's keys can't be had.
+    pub(super) fn keys_away() -> Self {
+        Self(Refusal::KeysAway)
+    }
+
+    /// Does it name no key of ours? Then it may be an outside issuer's.
+    #[must_use]
+    pub(super) fn is_of_others(self) -> bool {
+        matches!(self.0, Refusal::Key | Refusal::Header)
     }
 
     /// Was it a good token whose time is over? For metrics and the log only.
@@ -91,6 +114,8 @@ enum Refusal {
     Lifetime,
     NotYet,
     Expired,
+    Role,
+    KeysAway,
 }
 
 impl From<Refusal> for TokenError {
@@ -118,6 +143,8 @@ struct Claims {
     aud: String,
     sub: String,
     jti: String,
+    /// The login that it came from, see [`Login`].
+    sid: String,
     iat: u64,
     nbf: u64,
     exp: u64,
@@ -130,16 +157,43 @@ struct Claims {
 /// Tells the time in seconds since the Unix epoch. Replaceable, so that tests can stand on the boundary.
 type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// Makes and checks access tokens. Immutable; share it by `Arc`.
+/// What an access token is made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The account's id.
+    pub subject: String,
+    /// Its name.
+    pub username: String,
+    /// Its role.
+    pub role: Role,
+    /// What the token may do; what is more than the role's counts nothing.
+    pub scopes: BTreeSet<Scope>,
+    /// The login that it comes from.
+    pub login: Login,
+}
+
+impl Grant {
+    /// Everything that the account may do, by that login.
+    #[must_use]
+    pub fn new(account: &Account, login: Login) -> Self {
+        Self {
+            subject: account.subject.clone(),
+            username: account.username.clone(),
+            role: account.role,
+            scopes: account.allowed(),
+            login,
+        }
+    }
+}
+
+/// Makes and checks access tokens. Share it by `Arc`.
 pub struct Tokens {
     issuer: String,
     audience: String,
     lifetime_seconds: u64,
     leeway_seconds: u64,
-    /// The key that signs, and its name.
-    signing: (String, EncodingKey),
-    /// The keys that are accepted, by name. A map and not one key, so that keys can be rotated.
-    accepted: BTreeMap<String, DecodingKey>,
+    /// Replaced whole when the files have changed. Held only to clone or to set it.
+    keys: RwLock<Arc<Keys>>,
     now: Clock,
 }
 
@@ -154,44 +208,74 @@ impl Tokens {
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "the secret has one owner, who wipes it")]
     pub fn new(settings: &AuthSettings, secret: SigningSecret) -> Self {
-        Self::with_clock(settings, &secret, Arc::new(now_seconds))
+        Self::with_keys(settings, Keys::of_secret(&secret))
     }
 
-    fn with_clock(settings: &AuthSettings, secret: &SigningSecret, now: Clock) -> Self {
-        let key_id = secret.key_id();
+    /// Tokens with those keys, and the rest of the settings.
+    #[must_use]
+    pub fn with_keys(settings: &AuthSettings, keys: Keys) -> Self {
+        Self::with_clock(settings, keys, Arc::new(now_seconds))
+    }
+
+    fn with_clock(settings: &AuthSettings, keys: Keys, now: Clock) -> Self {
         Self {
             issuer: settings.token_issuer.clone(),
             audience: settings.token_audience.clone(),
             lifetime_seconds: settings.access_token_seconds,
             leeway_seconds: settings.token_leeway_seconds.min(MAX_LEEWAY_SECONDS),
-            accepted: [(key_id.clone(), DecodingKey::from_secret(secret.bytes()))].into(),
-            signing: (key_id, EncodingKey::from_secret(secret.bytes())),
+            keys: RwLock::new(Arc::new(keys)),
             now,
         }
     }
 
-    /// A token for that account with all that it may do.
+    /// The keys of now.
+    #[must_use]
+    pub fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read())
+    }
+
+    /// Reads the keys' files again; `true` if there are other keys now. What a key that is gone has signed is refused
+    /// from here on; sockets that are open stay.
+    ///
+    /// # Errors
+    /// [`SecretError`]: then the keys stay as they were.
+    pub fn reload(&self, settings: &AuthSettings, default_secret: &Path) -> Result<bool, SecretError> {
+        let fresh = Keys::load_again(settings, default_secret)?;
+        let is_other = fresh.ids() != self.keys().ids();
+        *self.keys.write() = Arc::new(fresh);
+        Ok(is_other)
+    }
+
+    /// A token for that account with all that it may do, as by a login of its own.
     #[must_use]
     pub fn issue(&self, account: &Account) -> AccessToken {
+        let key = uuid::Uuid::new_v4().simple().to_string();
+        self.issue_to(&Grant::new(account, Login { began_ms: now_ms(), key }))
+    }
+
+    /// A token for that grant.
+    #[must_use]
+    pub fn issue_to(&self, grant: &Grant) -> AccessToken {
         let now = (self.now)();
         let claims = Claims {
             iss: self.issuer.clone(),
             aud: self.audience.clone(),
-            sub: account.subject.clone(),
+            sub: grant.subject.clone(),
             jti: uuid::Uuid::new_v4().to_string(),
+            sid: grant.login.to_string(),
             iat: now,
             nbf: now,
             exp: now.saturating_add(self.lifetime_seconds),
-            username: account.username.clone(),
-            role: account.role,
-            scope: write_scopes(&account.allowed()),
+            username: grant.username.clone(),
+            role: grant.role,
+            scope: write_scopes(&grant.scopes),
         };
-        let (key_id, key) = &self.signing;
-        let mut header = Header::new(Algorithm::HS256);
+        let signer = &self.keys().signer;
+        let mut header = Header::new(signer.algorithm);
         header.typ = Some(TOKEN_TYPE.to_owned());
-        header.kid = Some(key_id.clone());
-        #[expect(clippy::expect_used, reason = "HMAC takes every key, and these claims always become JSON")]
-        let token = encode(&header, &claims, key).expect("an HS256 token can always be made");
+        header.kid = Some(signer.id.clone());
+        #[expect(clippy::expect_used, reason = "the key has signed when it was loaded, and these claims become JSON")]
+        let token = encode(&header, &claims, &signer.key).expect("a token can always be made");
         AccessToken { token: token.into(), expires_in: self.lifetime_seconds }
     }
 
@@ -213,6 +297,7 @@ impl Tokens {
             return Err(Refusal::Audience.into());
         }
         self.verify_times(&claims)?;
+        let login = claims.sid.parse().map_err(|_| Refusal::Claims)?;
         let mut scopes = read_scopes(&claims.scope);
         scopes.retain(|scope| claims.role.scopes().contains(scope));
         Ok(Principal {
@@ -222,6 +307,8 @@ impl Tokens {
             scopes,
             expires_at: claims.exp,
             token_id: claims.jti,
+            login,
+            issuer: None,
         })
     }
 
@@ -241,11 +328,15 @@ impl Tokens {
             return Err(Refusal::Shape);
         }
         let header: StrictHeader<'_> = serde_json::from_slice(&header).map_err(|_| Refusal::Header)?;
-        if header.alg != ALGORITHM || header.typ != TOKEN_TYPE {
+        if header.typ != TOKEN_TYPE {
             return Err(Refusal::Header);
         }
-        let key = self.accepted.get(header.kid).ok_or(Refusal::Key)?;
-        match crypto::verify(signature, message.as_bytes(), key, Algorithm::HS256) {
+        let keys = self.keys();
+        let key = keys.accepted.get(header.kid).ok_or(Refusal::Key)?;
+        if header.alg != name(key.algorithm) {
+            return Err(Refusal::Header);
+        }
+        match crypto::verify(signature, message.as_bytes(), &key.key, key.algorithm) {
             Ok(true) => Ok(payload),
             Ok(false) | Err(_) => Err(Refusal::Signature),
         }
@@ -269,13 +360,26 @@ impl Tokens {
     }
 }
 
-fn write_scopes(scopes: &BTreeSet<Scope>) -> String {
+/// An algorithm as headers have it.
+fn name(algorithm: jsonwebtoken::Algorithm) -> &'static str {
+    use jsonwebtoken::Algorithm;
+    match algorithm {
+        Algorithm::HS256 => "HS256",
+        Algorithm::EdDSA => "EdDSA",
+        Algorithm::RS256 => "RS256",
+        // None of our keys has another.
+        _ => "",
+    }
+}
+
+/// Scopes as a token and a ticket hold them.
+pub(super) fn write_scopes(scopes: &BTreeSet<Scope>) -> String {
     let words: Vec<&str> = scopes.iter().copied().map(scope_word).collect();
     words.join(" ")
 }
 
 /// Unknown words grant nothing: a newer gateway may know scopes that this one does not.
-fn read_scopes(text: &str) -> BTreeSet<Scope> {
+pub(super) fn read_scopes(text: &str) -> BTreeSet<Scope> {
     let all = Role::Admin.scopes();
     text.split(' ').filter_map(|word| all.iter().copied().find(|scope| scope_word(*scope) == word)).collect()
 }

@@ -40,3 +40,8 @@ Examples:
   cc-gateway login                                          asks for name and password
   cc-gateway login --username alice --password-file ./password
   cc-gateway login --url http://gateway.example:8001";
+
+pub(super) const LOGOUT: &str = "\
+Examples:
+  cc-gateway logout
+  cc-gateway logout --url http://gateway.example:8001";

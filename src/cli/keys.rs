@@ -9,7 +9,8 @@ use super::user::{UserError, note, open, scope};
 use super::{Exit, output};
 use crate::api::Scope;
 use crate::auth::keys::DEFAULT_LIFE_SECONDS;
-use crate::auth::{AccountError, ApiKey, ApiKeys, NewKey};
+use crate::auth::{AccountError, ApiKey, ApiKeys, NewKey, Revocations};
+use crate::config::settings::AuthSettings;
 use crate::config::{Environment, Settings};
 use crate::store::{Account, SharedStore};
 use crate::telemetry::time::rfc3339_ms;
@@ -87,12 +88,12 @@ pub async fn run(args: &Args, env: &Environment) -> Exit {
 
 async fn act(action: &Action, settings: &Settings) -> Result<String, UserError> {
     let store = open(settings).await?;
-    let said = act_on(action, &store).await;
+    let said = act_on(action, &store, &settings.auth).await;
     store.close().await;
     said
 }
 
-async fn act_on(action: &Action, store: &SharedStore) -> Result<String, UserError> {
+async fn act_on(action: &Action, store: &SharedStore, settings: &AuthSettings) -> Result<String, UserError> {
     let keys = ApiKeys::new(store.clone());
     match action {
         Action::Add { account, name, scopes, days } => {
@@ -116,6 +117,7 @@ async fn act_on(action: &Action, store: &SharedStore) -> Result<String, UserErro
         }
         Action::Revoke { id } => {
             let key = keys.revoke(id, None).await?;
+            Revocations::new(store.clone(), settings).revoke_login(&key.login(), None).await?;
             note(store, "operator.keys.revoke", Some(key.id.clone())).await?;
             Ok(format!("{} serves no more", key.id))
         }
@@ -169,21 +171,24 @@ mod tests {
         let store = test_store();
         store.create_account(account("alice", Role::User)).await.unwrap();
         let add = Action::Add { account: "alice".to_owned(), name: "ci".to_owned(), scopes: None, days: Some(1) };
-        let said = act_on(&add, &store).await.unwrap();
+        let said = act_on(&add, &store, &AuthSettings::default()).await.unwrap();
         let text = said.rsplit(' ').next().unwrap();
         let keys = ApiKeys::new(store.clone());
         let (key, _) = keys.verify(text).await.unwrap().unwrap();
         for json in [true, false] {
             let list = Action::List { account: Some("alice".to_owned()), json };
-            let listed = act_on(&list, &store).await.unwrap();
+            let listed = act_on(&list, &store, &AuthSettings::default()).await.unwrap();
             assert!(listed.contains(&key.id) && listed.contains("ci") && !listed.contains(text), "{listed}");
         }
-        act_on(&Action::Revoke { id: key.id.clone() }, &store).await.unwrap();
+        act_on(&Action::Revoke { id: key.id.clone() }, &store, &AuthSettings::default()).await.unwrap();
         assert!(keys.verify(text).await.unwrap().is_none());
-        let error = act_on(&Action::Revoke { id: key.id }, &store).await.unwrap_err();
+        let error = act_on(&Action::Revoke { id: key.id }, &store, &AuthSettings::default()).await.unwrap_err();
         assert_eq!(error.to_string(), "there is no such API key");
         let unknown = Action::List { account: Some("eve".to_owned()), json: false };
-        assert_eq!(act_on(&unknown, &store).await.unwrap_err().to_string(), "there is no account of that name");
+        assert_eq!(
+            act_on(&unknown, &store, &AuthSettings::default()).await.unwrap_err().to_string(),
+            "there is no account of that name"
+        );
         let entries = store.audit(crate::store::AuditQuery { limit: 9, ..Default::default() }).await.unwrap();
         assert!(entries.len() == 2 && !format!("{entries:?}").contains(text));
     }

@@ -1,4 +1,4 @@
-//! `cc-gateway login`: gets an access token and keeps it for the other client commands.
+//! `cc-gateway login`: logs in and keeps the login for the other client commands, which renew it by themselves.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use crate::client;
 use super::gateway::{Failure, OK};
 use super::{ask, saved_token, screen};
 
-/// Logs in at a gateway and saves the token, readable by you only.
+/// Logs in at a gateway and saves the login, readable by you only. Other commands renew it when they need to.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoginArgs {
     /// The gateway's HTTP address.
@@ -39,9 +39,14 @@ async fn log_in(args: LoginArgs) -> Result<(), Failure> {
     };
     let password = ask::password(args.password_file.as_deref()).await?;
     let login = client::login(&args.url, &username, password.expose_secret()).await?;
-    let path = saved_token::save(&args.url, &login)?;
-    let lasts = humantime::format_duration(std::time::Duration::from_secs(login.expires_in));
+    let path = saved_token::save(&args.url, &login).await?;
+    let lasts = humantime::format_duration(std::time::Duration::from_secs(
+        login.refresh_expires_in.unwrap_or(login.expires_in),
+    ));
     let (name, role) = (&login.user.username, login.user.role);
-    screen::info_line(&format!("logged in as {name} ({role}) for {lasts}; the token is in {}", path.display()));
+    screen::info_line(&format!(
+        "logged in as {name} ({role}); renewed when used, it lasts {lasts} unused; the login is in {}",
+        path.display()
+    ));
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! Commands of operators (`serve`, `user`, `keys`, `healthcheck`, `doctor`, `config`) read the settings and work on
 //! this machine. `protocol` prints a document and needs nothing. Commands of callers (`exec`, `chat`, `attach`,
-//! `sessions`, `login`) talk to a gateway through [`crate::client`] and know no settings. What people see goes
+//! `sessions`, `login`, `logout`) talk to a gateway through [`crate::client`] and know no settings. What people see goes
 //! through `output` or `screen`.
 
 pub mod attach;
@@ -14,6 +14,7 @@ pub mod exit;
 pub mod healthcheck;
 pub mod keys;
 pub mod login;
+pub mod logout;
 pub mod protocol;
 pub mod serve;
 pub mod sessions;
@@ -82,6 +83,8 @@ pub enum Command {
     Sessions(sessions::SessionsArgs),
     #[command(after_help = examples::LOGIN)]
     Login(login::LoginArgs),
+    #[command(after_help = examples::LOGOUT)]
+    Logout(logout::LogoutArgs),
     User(user::Args),
     Keys(keys::Args),
     Healthcheck(healthcheck::Args),
@@ -117,6 +120,7 @@ pub async fn run(command: Command, env: &Environment) -> ExitCode {
         Command::Attach(args) => attach::run(args).await,
         Command::Sessions(args) => sessions::run(args).await,
         Command::Login(args) => login::run(args).await,
+        Command::Logout(args) => logout::run(args).await,
         Command::User(args) => user::run(&args, env).await.into(),
         Command::Keys(args) => keys::run(&args, env).await.into(),
         Command::Healthcheck(args) => healthcheck::run(&args, env).await.into(),

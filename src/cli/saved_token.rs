@@ -1,44 +1,102 @@
-//! The token that `cc-gateway login` saves: `token.json` in the user's configuration directory, mode 0600.
+//! The login that `cc-gateway login` saves: `token.json` in the user's configuration directory, mode 0600. It is renewed
+//! by its refresh token when its access token has ended.
 //!
-//! Tokens are kept by the gateway's address, so that one gateway's token is never sent to another.
+//! Invariants:
+//! - Logins are kept by the gateway's address, so that one gateway's token is never sent to another.
+//! - A refresh token serves once, and a second use of it ends the login. So whoever renews holds a lock beside the
+//!   file, and what came back is saved before it is used: commands that run at once don't spoil each other's login.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use secrecy::SecretString;
+use async_trait::async_trait;
+use rustix::fs::FlockOperation;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::api::http::LoginResponse;
+use crate::client::{self, ClientError, TokenSource};
 use crate::telemetry::time;
 
 use super::gateway::{FAILED, Failure, NOT_AUTHORISED};
+
+/// An access token that ends so soon is renewed before it is used.
+const SPARE_SECONDS: u64 = 30;
+/// Between two tries to get the lock.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often it is tried: longer than a renewal can take.
+const TRIES: u32 = 1_200;
 
 #[derive(Default, Serialize, Deserialize)]
 struct SavedTokens {
     tokens: BTreeMap<String, SavedToken>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct SavedToken {
     username: String,
     access_token: String,
     /// In seconds since the Unix epoch.
     expires_at: u64,
+    /// Files of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    #[serde(default)]
+    refresh_expires_at: u64,
 }
 
-/// The token for the gateway at `url`.
-pub(super) fn load(url: &str) -> Result<SecretString, Failure> {
-    load_from(&path()?, url, time::now_seconds())
+impl SavedToken {
+    fn of(login: &LoginResponse, now: u64) -> Self {
+        Self {
+            username: login.user.username.clone(),
+            access_token: login.access_token.clone(),
+            expires_at: now.saturating_add(login.expires_in),
+            refresh_token: login.refresh_token.clone(),
+            refresh_expires_at: now.saturating_add(login.refresh_expires_in.unwrap_or_default()),
+        }
+    }
+
+    fn has_ended(&self, now: u64) -> bool {
+        self.expires_at <= now && (self.refresh_token.is_none() || self.refresh_expires_at <= now)
+    }
 }
 
-/// Keeps a login's token for the gateway at `url`; gives the file.
-pub(super) fn save(url: &str, login: &LoginResponse) -> Result<PathBuf, Failure> {
+/// A saved login, as a source of access tokens.
+pub(super) struct SavedLogin {
+    path: PathBuf,
+    url: String,
+    /// The token that was given last: if it was refused, another one is wanted.
+    given: parking_lot::Mutex<Option<SecretString>>,
+}
+
+/// The saved login at the gateway `url`.
+pub(super) fn load(url: &str) -> Result<SavedLogin, Failure> {
+    load_from(path()?, url, time::now_seconds())
+}
+
+/// Keeps a login at the gateway `url`; gives the file.
+pub(super) async fn save(url: &str, login: &LoginResponse) -> Result<PathBuf, Failure> {
     let path = path()?;
-    save_to(&path, url, login, time::now_seconds())?;
+    let _lock = lock(&path).await?;
+    change(&path, url, Some(SavedToken::of(login, time::now_seconds())), time::now_seconds())?;
     Ok(path)
+}
+
+/// What is needed to end the saved login at the gateway `url`: its access token and its refresh token, if it has one.
+pub(super) fn tokens(url: &str) -> Result<(SecretString, Option<SecretString>), Failure> {
+    let saved = load(url)?.read()?;
+    Ok((saved.access_token.into(), saved.refresh_token.map(Into::into)))
+}
+
+/// Forgets the saved login at the gateway `url`.
+pub(super) async fn forget(url: &str) -> Result<(), Failure> {
+    let path = path()?;
+    let _lock = lock(&path).await?;
+    change(&path, url, None, time::now_seconds())
 }
 
 fn path() -> Result<PathBuf, Failure> {
@@ -49,29 +107,113 @@ fn path() -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::new(NOT_AUTHORISED, "no token is given, and without HOME there can be no saved one"))
 }
 
-fn load_from(path: &Path, url: &str, now: u64) -> Result<SecretString, Failure> {
-    let login = "Run `cc-gateway login` first, or give --token, --token-file or --username.";
-    let Some(token) = read(path)?.tokens.remove(key(url)) else {
-        return Err(Failure::new(NOT_AUTHORISED, format!("not logged in at {}. {login}", key(url))));
-    };
-    if token.expires_at <= now {
-        let message = format!("the saved login of `{}` at {} has ended. {login}", token.username, key(url));
-        return Err(Failure::new(NOT_AUTHORISED, message));
+fn load_from(path: PathBuf, url: &str, now: u64) -> Result<SavedLogin, Failure> {
+    let login = SavedLogin { path, url: key(url).to_owned(), given: parking_lot::Mutex::new(None) };
+    let token = login.read()?;
+    if token.has_ended(now) {
+        return Err(login.ended(&token.username));
     }
-    Ok(token.access_token.into())
+    Ok(login)
 }
 
-fn save_to(path: &Path, url: &str, login: &LoginResponse, now: u64) -> Result<(), Failure> {
+const LOG_IN: &str = "Run `cc-gateway login` first, or give --token, --token-file or --username.";
+
+impl SavedLogin {
+    fn read(&self) -> Result<SavedToken, Failure> {
+        let Some(token) = read(&self.path)?.tokens.remove(&self.url) else {
+            return Err(Failure::new(NOT_AUTHORISED, format!("not logged in at {}. {LOG_IN}", self.url)));
+        };
+        Ok(token)
+    }
+
+    fn ended(&self, username: &str) -> Failure {
+        let message = format!("the saved login of `{username}` at {} has ended. {LOG_IN}", self.url);
+        Failure::new(NOT_AUTHORISED, message)
+    }
+
+    /// An access token other than `refused` that does not end at once; renewed if need be.
+    async fn current(&self, refused: Option<&SecretString>) -> Result<SecretString, ClientError> {
+        let told = |failure: Failure| ClientError::Token(failure.message);
+        let serves = |token: &SavedToken| {
+            token.expires_at > time::now_seconds().saturating_add(SPARE_SECONDS)
+                && refused.is_none_or(|refused| refused.expose_secret() != token.access_token)
+        };
+        let mut token = self.read().map_err(told)?;
+        if !serves(&token) {
+            let _lock = lock(&self.path).await.map_err(told)?;
+            // Somebody else may have renewed it while this one waited.
+            token = self.read().map_err(told)?;
+            if !serves(&token) {
+                token = self.renew(token).await?;
+            }
+        }
+        let text = SecretString::from(token.access_token);
+        *self.given.lock() = Some(text.clone());
+        Ok(text)
+    }
+
+    /// Only for who holds the lock.
+    async fn renew(&self, token: SavedToken) -> Result<SavedToken, ClientError> {
+        let told = |failure: Failure| ClientError::Token(failure.message);
+        let now = time::now_seconds();
+        let refresh_token = token.refresh_token.as_ref().filter(|_| token.refresh_expires_at > now);
+        let Some(refresh_token) = refresh_token else { return Err(told(self.ended(&token.username))) };
+        match client::refresh(&self.url, refresh_token).await {
+            Ok(login) => {
+                let renewed = SavedToken::of(&login, now);
+                change(&self.path, &self.url, Some(renewed.clone()), now).map_err(told)?;
+                Ok(renewed)
+            }
+            Err(ClientError::Refused { status: 401, .. }) => {
+                change(&self.path, &self.url, None, now).map_err(told)?;
+                Err(told(self.ended(&token.username)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+#[async_trait]
+impl TokenSource for SavedLogin {
+    async fn token(&self) -> Result<SecretString, ClientError> {
+        self.current(None).await
+    }
+
+    async fn renewed(&self) -> Result<Option<SecretString>, ClientError> {
+        let refused = self.given.lock().clone();
+        self.current(refused.as_ref()).await.map(Some)
+    }
+}
+
+/// Puts a login in the place of that gateway's, or takes it away. Logins that have ended go too.
+fn change(path: &Path, url: &str, token: Option<SavedToken>, now: u64) -> Result<(), Failure> {
     let mut saved = read(path)?;
-    saved.tokens.retain(|_, token| token.expires_at > now);
-    let token = SavedToken {
-        username: login.user.username.clone(),
-        access_token: login.access_token.clone(),
-        expires_at: now.saturating_add(login.expires_in),
-    };
-    saved.tokens.insert(key(url).to_owned(), token);
+    saved.tokens.remove(key(url));
+    saved.tokens.retain(|_, token| !token.has_ended(now));
+    if let Some(token) = token {
+        saved.tokens.insert(key(url).to_owned(), token);
+    }
     let text = serde_json::to_vec_pretty(&saved).map_err(|error| Failure::new(FAILED, error.to_string()))?;
     write(path, &text).map_err(|error| Failure::new(FAILED, format!("{} can't be written: {error}", path.display())))
+}
+
+/// Waits for the right to change the file. It is given back with the returned file, also when the program dies.
+async fn lock(path: &Path) -> Result<File, Failure> {
+    let failed = |error: std::io::Error| Failure::new(FAILED, format!("{} can't be locked: {error}", path.display()));
+    if let Some(directory) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    }
+    let beside = path.with_extension("lock");
+    let file = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(beside);
+    let file = file.map_err(failed)?;
+    for _ in 0..TRIES {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(PAUSE).await,
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+    Err(Failure::new(FAILED, format!("{} is locked by another command that does not end", path.display())))
 }
 
 fn read(path: &Path) -> Result<SavedTokens, Failure> {
@@ -106,64 +248,4 @@ fn key(url: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use secrecy::ExposeSecret;
-
-    use super::*;
-    use crate::api::Role;
-    use crate::api::http::User;
-
-    const URL: &str = "http://127.0.0.1:8001";
-
-    fn login(token: &str) -> LoginResponse {
-        serde_json::from_value(serde_json::json!({
-            "access_token": token, "token_type": "bearer", "expires_in": 60,
-            "user": User { id: "1".into(), username: "alice".into(), role: Role::User },
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn a_saved_token_is_private_and_found_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("cc-gateway/token.json");
-        save_to(&path, URL, &login("one"), 1_000).unwrap();
-        save_to(&path, URL, &login("two"), 1_000).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(load_from(&path, "http://127.0.0.1:8001/", 1_059).unwrap().expose_secret(), "two");
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left there");
-    }
-
-    #[test]
-    fn a_token_is_never_given_to_another_gateway() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("token.json");
-        save_to(&path, URL, &login("one"), 1_000).unwrap();
-        assert_eq!(load_from(&path, "http://elsewhere:8001", 1_000).unwrap_err().code, NOT_AUTHORISED);
-    }
-
-    #[test]
-    fn a_login_that_has_ended_is_told_and_not_used() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("token.json");
-        save_to(&path, URL, &login("one"), 1_000).unwrap();
-        assert!(load_from(&path, URL, 1_060).unwrap_err().message.contains("has ended"));
-    }
-
-    #[test]
-    fn a_file_that_others_can_read_is_not_used() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("token.json");
-        save_to(&path, URL, &login("one"), 1_000).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(load_from(&path, URL, 1_000).unwrap_err().message.contains("chmod 600"));
-    }
-
-    #[test]
-    fn without_a_file_one_is_not_logged_in() {
-        let directory = tempfile::tempdir().unwrap();
-        let failure = load_from(&directory.path().join("token.json"), URL, 1).unwrap_err();
-        assert_eq!(failure.code, NOT_AUTHORISED);
-        assert!(failure.message.contains("cc-gateway login"));
-    }
-}
+mod tests;

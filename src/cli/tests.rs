@@ -29,6 +29,7 @@ fn all_commands_are_there_and_the_sweeps_helper_is_not_shown() {
         "attach",
         "sessions",
         "login",
+        "logout",
         "user",
         "keys",
         "healthcheck",

@@ -1,4 +1,4 @@
-//! One HTTP/1.1 request on a connection of its own: `POST /login`, and the upgrade of [`super::socket`].
+//! One HTTP/1.1 request on a connection of its own: login, refresh, logout, and the upgrade of [`super::socket`].
 //!
 //! hyper and not tungstenite's handshake, because a refusal's body must be read whole: it says what to do.
 
@@ -9,10 +9,14 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
 use crate::api::account::Secret;
-use crate::api::http::{LoginRequest, LoginResponse, PasswordLogin, Problem};
+use crate::api::http::{
+    LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, PasswordLogin, Problem, RefreshRequest,
+};
 use crate::telemetry::tasks;
 
 use super::address::Address;
@@ -31,27 +35,59 @@ const LOGIN_LIMIT: Duration = Duration::from_secs(30);
 /// [`ClientError::Unreachable`], [`ClientError::TimedOut`] after 30 s, [`ClientError::Protocol`] when
 /// something else answers there.
 pub async fn login(base_url: &str, username: &str, password: &str) -> Result<LoginResponse, ClientError> {
+    let (username, password) = (username.to_owned(), Secret(password.to_owned()));
+    let body = LoginRequest::Password(PasswordLogin { username, password });
+    post(base_url, "/login", &body, None, "the answer to the login").await
+}
+
+/// The next pair of tokens for a refresh token. It serves once: keep what comes back before anything else is done.
+///
+/// # Errors
+/// As [`login`]; [`ClientError::Refused`] with status 401 once the login has ended.
+pub async fn refresh(base_url: &str, refresh_token: &str) -> Result<LoginResponse, ClientError> {
+    let body = RefreshRequest { refresh_token: refresh_token.to_owned() };
+    post(base_url, "/auth/refresh", &body, None, "the new tokens").await
+}
+
+/// Ends a login: its tokens are refused from then on, and its sockets are closed.
+///
+/// # Errors
+/// As [`login`]; [`ClientError::Refused`] with status 401 if it had ended already.
+pub async fn logout(
+    base_url: &str,
+    access_token: &str,
+    refresh_token: Option<&str>,
+) -> Result<LogoutResponse, ClientError> {
+    let body = LogoutRequest { refresh_token: refresh_token.map(str::to_owned) };
+    post(base_url, "/auth/logout", &body, Some(access_token), "the answer to the logout").await
+}
+
+async fn post<B: Serialize, A: DeserializeOwned>(
+    base_url: &str,
+    path: &str,
+    body: &B,
+    access_token: Option<&str>,
+    what: &'static str,
+) -> Result<A, ClientError> {
     let address = Address::parse(base_url, "http", "/")?;
-    let body =
-        LoginRequest::Password(PasswordLogin { username: username.to_owned(), password: Secret(password.to_owned()) });
-    let body = serde_json::to_vec(&body).map_err(|error| ClientError::Protocol(error.to_string()))?;
-    let request = Request::post(address.join("/login"))
+    let body = serde_json::to_vec(body).map_err(|error| ClientError::Protocol(error.to_string()))?;
+    let mut request = Request::post(address.join(path))
         .header(header::HOST, &address.authority)
         .header(header::CONTENT_TYPE, "application/json")
-        .header(header::ACCEPT, "application/json, application/problem+json")
-        .body(Full::from(body))
-        .map_err(|error| ClientError::Protocol(error.to_string()))?;
+        .header(header::ACCEPT, "application/json, application/problem+json");
+    if let Some(token) = access_token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let request = request.body(Full::from(body)).map_err(|error| ClientError::Protocol(error.to_string()))?;
     let exchange = async {
         let response = send(&address, request).await?;
         if response.status() != StatusCode::OK {
             return Err(refusal(response).await);
         }
         let body = body_of(response).await?;
-        wire::decode(&String::from_utf8_lossy(&body), "the answer to the login")
+        wire::decode(&String::from_utf8_lossy(&body), what)
     };
-    tokio::time::timeout(LOGIN_LIMIT, exchange)
-        .await
-        .unwrap_or(Err(ClientError::TimedOut { waited_for: "the answer to the login" }))
+    tokio::time::timeout(LOGIN_LIMIT, exchange).await.unwrap_or(Err(ClientError::TimedOut { waited_for: what }))
 }
 
 /// Connects and sends one request. The connection ends with the response, or lives on as an upgraded one.
@@ -135,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_login_gives_the_token() {
-        let body = r#"{"access_token":"T","token_type":"bearer","expires_in":60,"user":{"id":"1","username":"alice","role":"user"}}"#;
+        let body = r#"{"access_token":"T","token_type":"bearer","expires_in":60,"refresh_token":"R","refresh_expires_in":90,"user":{"id":"1","username":"alice","role":"user"}}"#;
         let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         let (url, _request) = test_server::answer_http_once(&answer).await;
         assert_eq!(login(&url, "alice", "right").await.unwrap().access_token, "T");

@@ -42,7 +42,7 @@ mod token;
 mod wire;
 
 #[cfg(test)]
-mod test_server;
+pub(crate) mod test_server;
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ use crate::api::session::StartParams;
 use crate::api::{EventFilter, Method};
 
 pub use error::ClientError;
-pub use http::login;
+pub use http::{login, logout, refresh};
 pub use options::ClientOptions;
 pub use stream::SessionStream;
 pub use token::{LoginTokens, TokenSource};

@@ -6,9 +6,11 @@
 pub mod check;
 pub mod data_dir;
 mod fields;
+pub mod issuer;
 pub mod loader;
 pub mod paths;
 pub mod problem;
+mod seconds;
 pub mod settings;
 mod show;
 pub mod sources;

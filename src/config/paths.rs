@@ -47,6 +47,8 @@ pub(super) fn fill_in(loaded: &mut Loaded, env: &Environment, problems: &mut Vec
     let auth = &mut settings.auth;
     make_absolute(&mut auth.jwt_secret_file, home);
     make_absolute(&mut auth.admin_password_file, home);
+    make_absolute(&mut auth.signing_key_file, home);
+    auth.accepted_key_files.iter_mut().for_each(|path| make_absolute(path, home));
 
     let workspaces = &mut settings.workspaces;
     if workspaces.workspace_roots.is_empty() {

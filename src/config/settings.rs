@@ -7,41 +7,13 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-/// A length of time in seconds, zero or more; fractions are allowed.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, JsonSchema)]
-#[serde(transparent)]
-pub struct Seconds(f64);
-
-impl Seconds {
-    /// That many seconds.
-    #[must_use]
-    pub const fn new(seconds: f64) -> Self {
-        Self(seconds)
-    }
-
-    /// The same as a [`Duration`].
-    #[must_use]
-    pub fn duration(self) -> Duration {
-        Duration::from_secs_f64(self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Seconds {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let seconds = f64::deserialize(deserializer)?;
-        if seconds.is_finite() && (0.0..=1e9).contains(&seconds) {
-            Ok(Self(seconds))
-        } else {
-            Err(serde::de::Error::custom("a length of time is a number of seconds from 0 to 1000000000"))
-        }
-    }
-}
+pub use super::issuer::TrustedIssuer;
+pub use super::seconds::Seconds;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -132,6 +104,10 @@ pub struct HttpSettings {
     pub body_limit_bytes: usize,
     /// Open connections per listener; further ones wait in the kernel's queue.
     pub max_http_connections: usize,
+    /// Names in `Host` that both listeners answer to beside those that no stranger can make point here: IP addresses,
+    /// `localhost`, names without a dot, and names below `.internal`, `.local`, `.localhost`, `.svc`, `.home.arpa` and
+    /// `.test`. Without a port; `*` for any.
+    pub allowed_hosts: Vec<String>,
 }
 
 impl Default for HttpSettings {
@@ -142,6 +118,7 @@ impl Default for HttpSettings {
             header_timeout_seconds: Seconds::new(5.0),
             body_limit_bytes: 64 * 1024,
             max_http_connections: 4_096,
+            allowed_hosts: Vec::new(),
         }
     }
 }
@@ -155,6 +132,10 @@ pub struct WebSocketSettings {
     pub ws_listen: SocketAddr,
     /// Open sockets; one more is refused with 503 before the upgrade.
     pub max_ws_connections: usize,
+    /// Open sockets of one principal; one more is refused with 429. 0: no limit.
+    pub max_ws_connections_per_principal: usize,
+    /// Open sockets from one address; one more is refused with 429. 0: no limit: behind a proxy all come from one.
+    pub max_ws_connections_per_address: usize,
     /// Largest message a client may send, in bytes; a larger one closes 1009.
     pub max_message_bytes: usize,
     /// Largest answer to one call or batch, in bytes; a larger one becomes the error `too_large`. A page of
@@ -177,7 +158,8 @@ pub struct WebSocketSettings {
     /// Messages a second that one connection may send on average, with a burst of twice as many; beyond
     /// it calls fail −32010, and a client that goes on is closed with 1008. 0: no limit.
     pub max_messages_per_second: u32,
-    /// Origins that browsers may connect from, exact; none by default. A request without Origin passes.
+    /// Origins that browsers may connect, log in and renew tokens from, exact; none by default. A request without
+    /// Origin passes.
     pub allowed_origins: Vec<String>,
     /// Also accept the access token as `?access_token=`. Off: query strings end up in logs.
     pub query_token: bool,
@@ -188,6 +170,8 @@ impl Default for WebSocketSettings {
         Self {
             ws_listen: (Ipv4Addr::LOCALHOST, 8003).into(),
             max_ws_connections: 10_000,
+            max_ws_connections_per_principal: 0,
+            max_ws_connections_per_address: 0,
             max_message_bytes: 10 * 1024 * 1024,
             max_response_bytes: 10 * 1024 * 1024,
             max_batch_calls: 100,
@@ -425,12 +409,23 @@ pub struct AuthSettings {
     pub jwt_secret: Option<SecretString>,
     /// A file that holds it. Empty: `jwt-secret` in the data directory, made at first start with mode 0600.
     pub jwt_secret_file: PathBuf,
+    /// A private key in PEM, mode 0600, that signs access tokens in place of the secret: Ed25519 (EdDSA) or RSA of 2048
+    /// bits or more (RS256). Read again when it changes and on SIGHUP.
+    pub signing_key_file: PathBuf,
+    /// Files with further keys whose tokens are accepted, such as the last one's after a change: a public or private
+    /// key in PEM or a signing secret, or directories of such files. Read again when they change and on SIGHUP.
+    pub accepted_key_files: Vec<PathBuf>,
+    /// Outside issuers whose tokens are accepted, as tables with `issuer`, `jwks_url` and `audience`, and perhaps
+    /// `algorithms`, `name_claim`, `role_claim`, `admin_values` and `user_values`.
+    pub trusted_issuers: Vec<TrustedIssuer>,
     /// `iss` of the tokens made and accepted.
     pub token_issuer: String,
     /// `aud` of the tokens made and accepted.
     pub token_audience: String,
     /// How long an access token serves.
     pub access_token_seconds: u64,
+    /// How long a refresh token serves, once.
+    pub refresh_token_seconds: u64,
     /// How far clocks may differ, 0 to 30.
     pub token_leeway_seconds: u64,
     /// At first start: a file with the password of `admin`. Else one is made and shown once.
@@ -448,9 +443,13 @@ impl Default for AuthSettings {
         Self {
             jwt_secret: None,
             jwt_secret_file: PathBuf::new(),
+            signing_key_file: PathBuf::new(),
+            accepted_key_files: Vec::new(),
+            trusted_issuers: Vec::new(),
             token_issuer: "cc-gateway".to_owned(),
             token_audience: "cc-gateway".to_owned(),
             access_token_seconds: 1_800,
+            refresh_token_seconds: 30 * 86_400,
             token_leeway_seconds: 5,
             admin_password_file: PathBuf::new(),
             max_failed_logins_per_minute: 10,

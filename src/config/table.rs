@@ -62,6 +62,8 @@ pub enum Shape {
     List,
     /// Texts by name.
     Map,
+    /// A list of tables with named values.
+    Tables,
 }
 
 impl Shape {
@@ -78,12 +80,13 @@ impl Shape {
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::List => "a list of texts: [\"a\", \"b\"], or a,b in a variable or flag".to_owned(),
             Self::Map => "texts by name: { A = \"1\", B = \"2\" }, or A=1,B=2 in a variable or flag".to_owned(),
+            Self::Tables => "a list of tables with the named values: [{ a = \"1\", b = [\"2\"] }]".to_owned(),
         }
     }
 
     /// May a wrong value be repeated to the operator? Texts and maps may hold secrets.
     pub(super) fn may_be_shown(&self) -> bool {
-        !matches!(self, Self::Text | Self::List | Self::Map)
+        !matches!(self, Self::Text | Self::List | Self::Map | Self::Tables)
     }
 
     /// Reads the shape off a field's schema.
@@ -105,6 +108,7 @@ impl Shape {
             ("integer", _) => Self::Whole(u64::MAX),
             ("number", _) => Self::Seconds,
             ("boolean", _) => Self::Switch,
+            ("array", _) if schema["items"]["type"] == "object" => Self::Tables,
             ("array", _) => Self::List,
             ("object", _) => Self::Map,
             (_, Some("address-and-port")) => Self::Address,

@@ -121,6 +121,8 @@ fn other_value(home: &TempDir, info: &SettingInfo) -> String {
         ("data_dir" | "admin_password_file" | "claude_config_dir" | "agent_program", _) => "/srv/other".to_owned(),
         ("workspace_roots" | "trusted_workspace_roots", _) => "/srv/a, /srv/b".to_owned(),
         ("allowed_origins", _) => "https://a.example.com,https://b.example.com".to_owned(),
+        ("signing_key_file", _) => fixture("ed25519-1.pem"),
+        ("accepted_key_files", _) => fixture("ed25519-1.pub.pem"),
         (_, Shape::Text) => "debug".to_owned(),
         (_, Shape::Address) => "127.0.0.1:9".to_owned(),
         ("token_leeway_seconds", _) => "7".to_owned(),
@@ -130,7 +132,12 @@ fn other_value(home: &TempDir, info: &SettingInfo) -> String {
         (_, Shape::Choice(words)) => words.iter().find(|word| format!("\"{word}\"") != info.default).unwrap().clone(),
         (_, Shape::List) => "a,b".to_owned(),
         (_, Shape::Map) => "A=1,B=2".to_owned(),
+        (_, Shape::Tables) => r#"[{ issuer = "i", jwks_url = "https://i.example.com/k", audience = "a" }]"#.to_owned(),
     }
+}
+
+fn fixture(name: &str) -> String {
+    format!("{}/tests/fixtures/keys/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 #[test]
@@ -387,4 +394,49 @@ fn what_is_right_is_read_although_something_is_wrong() {
 fn a_setting_is_found_by_its_leaf() {
     assert_eq!(setting("max_sessions").unwrap().env, "CC_GATEWAY_MAX_SESSIONS");
     assert_eq!(setting("sessions"), None);
+}
+
+#[test]
+fn c3_every_problem_with_keys_issuers_and_hosts_is_told_in_one_run() {
+    let (home, env) = world();
+    let (bad, gone) = (write(&home, "bad.pem", "no key"), home.path().join("gone.pem"));
+    let keys = home.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::write(keys.join("short"), "short").unwrap();
+    std::fs::write(keys.join("good.pem"), std::fs::read(fixture("rsa-1.pub.pem")).unwrap()).unwrap();
+    let file = write(
+        &home,
+        "issuers.toml",
+        "[[auth.trusted_issuers]]\nissuer = \"one\"\njwks_url = \"http://id.example.com/k\"\naudience = \"\"\n\
+         [[auth.trusted_issuers]]\nissuer = \"one\"\njwks_url = \"https://id.example.com/k\"\naudience = \"a\"\n\
+         algorithms = [\"HS256\"]\n",
+    );
+    let accepted = format!("accepted_key_files={},{}", keys.display(), gone.display());
+    let mut all = sources(
+        &env,
+        &[("CC_GATEWAY_ALLOWED_HOSTS", "*.example.com,https://x,good.example.com"), ("CC_GATEWAY_JWT_SECRET", RANDOM)],
+        &[&format!("signing_key_file={}", bad.display()), &accepted, "refresh_token_seconds=60"],
+    );
+    all.file = Some(file);
+    let found = load(&all).unwrap_err();
+    let text = lines(&found);
+    for expected in [
+        "CC_GATEWAY_ALLOWED_HOSTS: \"*.example.com\": a host is exact",
+        "CC_GATEWAY_ALLOWED_HOSTS: \"https://x\": expected a name without scheme",
+        "bad.pem: is no private key in PEM",
+        "a secret is given too (CC_GATEWAY_JWT_SECRET)",
+        "short: neither a key in PEM nor a secret that serves",
+        "gone.pem: can't be read",
+        "\"one\": `jwks_url`: expected https",
+        "\"one\": `audience` is empty",
+        "\"one\": `algorithms`: \"HS256\" is none of",
+        "\"one\" is there twice",
+        "--set refresh_token_seconds: expected as much as access_token_seconds",
+    ] {
+        assert!(text.contains(expected), "missing: {expected}\nin:\n{text}");
+    }
+    assert_eq!(found.len(), 11, "{text}");
+    let variable = [("CC_GATEWAY_TRUSTED_ISSUERS", "[{ issuer = \"i\", jwks_url = \"https://i/k\" }]")];
+    let text = problems(&sources(&env, &variable, &[]));
+    assert!(text.contains("CC_GATEWAY_TRUSTED_ISSUERS: expected a list of tables"), "{text}");
 }

@@ -19,6 +19,8 @@ pub(super) fn parse(shape: &Shape, text: &str) -> Result<Value, String> {
         Shape::Whole(_) => trimmed.parse::<u64>().map(Value::from).map_err(|_| wrong()),
         Shape::Seconds => trimmed.parse::<f64>().map(Value::from).map_err(|_| wrong()),
         Shape::Switch => trimmed.parse::<bool>().map(Value::from).map_err(|_| wrong()),
+        Shape::Tables if trimmed.is_empty() => Ok(Value::from(Vec::<Value>::new())),
+        Shape::Tables => toml_value(trimmed).ok_or_else(wrong),
         Shape::List if trimmed.starts_with('[') => toml_value(trimmed).ok_or_else(wrong),
         Shape::List => {
             let items = trimmed.split(',').map(str::trim).filter(|item| !item.is_empty());

@@ -27,7 +27,7 @@ pub(super) async fn accept(
     let (Secret(code), Secret(password)) = (request.code, request.password);
     let address = peer.ip().to_canonical();
     let account = state.accounts.accept(&code.into(), &request.username, password.into(), address).await?;
-    Ok(logged_in(&state, account))
+    logged_in(&state, account).await
 }
 
 pub(super) async fn change_password(
@@ -40,5 +40,5 @@ pub(super) async fn change_password(
     let (Secret(old), Secret(new)) = (request.password, request.new_password);
     let address = peer.ip().to_canonical();
     let account = state.accounts.change_own_password(&request.username, old.into(), new.into(), address).await?;
-    Ok(logged_in(&state, account))
+    logged_in(&state, account).await
 }

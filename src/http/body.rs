@@ -5,6 +5,7 @@
 use std::error::Error as _;
 
 use axum::body::{Body, to_bytes};
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use http_body_util::LengthLimitError;
@@ -24,15 +25,39 @@ pub(super) async fn read_json<T: DeserializeOwned>(
     if !is_json(headers) {
         return Err(HttpProblem::of(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    let bytes = match timeout(limits.body_timeout, to_bytes(body, limits.body_bytes)).await {
-        Err(_) => return Err(HttpProblem::of(StatusCode::REQUEST_TIMEOUT)),
+    parse(&read(body, limits).await?, form)
+}
+
+/// The same for a body that may be left out.
+pub(super) async fn read_json_if_any<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: Body,
+    limits: RequestLimits,
+    form: &'static str,
+) -> Result<T, HttpProblem> {
+    let bytes = read(body, limits).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    if !is_json(headers) {
+        return Err(HttpProblem::of(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    parse(&bytes, form)
+}
+
+async fn read(body: Body, limits: RequestLimits) -> Result<Bytes, HttpProblem> {
+    match timeout(limits.body_timeout, to_bytes(body, limits.body_bytes)).await {
+        Err(_) => Err(HttpProblem::of(StatusCode::REQUEST_TIMEOUT)),
         Ok(Err(error)) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => {
-            return Err(too_large(limits));
+            Err(too_large(limits))
         }
-        Ok(Err(_)) => return Err(HttpProblem::of(StatusCode::BAD_REQUEST)),
-        Ok(Ok(bytes)) => bytes,
-    };
-    serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
+        Ok(Err(_)) => Err(HttpProblem::of(StatusCode::BAD_REQUEST)),
+        Ok(Ok(bytes)) => Ok(bytes),
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8], form: &'static str) -> Result<T, HttpProblem> {
+    serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => {
             HttpProblem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", "The body has another form").detail(form)
         }

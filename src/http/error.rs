@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::problem::HttpProblem;
-use crate::auth::{AcceptError, AccountError, LoginError};
+use crate::auth::{AcceptError, AccountError, AuthError, LoginError, OriginError, RefreshError, TicketError};
 use crate::store::StoreError;
 
 /// What is away now is worth another try after so long.
@@ -51,6 +51,45 @@ impl From<AccountError> for HttpProblem {
             }
             _ => Self::of(StatusCode::SERVICE_UNAVAILABLE).retry_after(PAUSE),
         }
+    }
+}
+
+impl From<AuthError> for HttpProblem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Store(error) => error.into(),
+            error => Self::new(StatusCode::UNAUTHORIZED, "unauthorised", error.to_string())
+                .detail("Send `Authorization: Bearer <access token>`; POST /login gives one."),
+        }
+    }
+}
+
+impl From<RefreshError> for HttpProblem {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Refused => {
+                Self::new(StatusCode::UNAUTHORIZED, "refresh_refused", "The refresh token is not valid")
+                    .detail("Log in again.")
+            }
+            RefreshError::Store(error) => error.into(),
+            RefreshError::Random => Self::of(StatusCode::SERVICE_UNAVAILABLE).retry_after(PAUSE),
+        }
+    }
+}
+
+impl From<TicketError> for HttpProblem {
+    fn from(error: TicketError) -> Self {
+        match error {
+            TicketError::Refused => AuthError::InvalidToken.into(),
+            TicketError::Store(error) => error.into(),
+            TicketError::Random => Self::of(StatusCode::SERVICE_UNAVAILABLE).retry_after(PAUSE),
+        }
+    }
+}
+
+impl From<OriginError> for HttpProblem {
+    fn from(error: OriginError) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "origin", error.to_string())
     }
 }
 

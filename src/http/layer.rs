@@ -1,6 +1,8 @@
-//! What surrounds every request: the body's limit, the clock, panics, problems, security headers, counting.
+//! What surrounds every request: the name it calls us by, the body's limit, the clock, panics, problems, security
+//! headers, what pages of other origins may read, counting.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -13,27 +15,40 @@ use http::{HeaderMap, StatusCode};
 use tokio::time::timeout;
 
 use super::body::too_large;
+use super::browser::{Browsers, Page};
 use super::problem::{HttpProblem, translate};
 use super::state::RequestLimits;
 use crate::api::route::{ROUTES, WS_PATHS};
 use crate::telemetry::metrics;
 
 /// On every answer. Nothing here is a page, and nothing here is worth keeping in a cache.
-const SECURITY: [(HeaderName, HeaderValue); 4] = [
+const SECURITY: [(HeaderName, HeaderValue); 5] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    // No page of another site may pull an answer into itself as an image or a script.
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
 /// Puts the layer around every route that `router` has now, and around its fallback.
-pub(super) fn around_all(router: Router, limits: RequestLimits) -> Router {
-    router.layer(from_fn_with_state(limits, around))
+pub(super) fn around_all(router: Router, limits: RequestLimits, browsers: Arc<Browsers>) -> Router {
+    router.layer(from_fn_with_state((limits, browsers), around))
 }
 
-async fn around(State(limits): State<RequestLimits>, request: Request, next: Next) -> Response {
+async fn around(
+    State((limits, browsers)): State<(RequestLimits, Arc<Browsers>)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let route = route_name(&request);
-    let mut response = if announces_more_than(request.headers(), limits.body_bytes) {
+    let page = Page::of(&request, route);
+    let mut response = if let Err(refused) = browsers.check_host(&request) {
+        tracing::info!(status = refused.status().as_u16(), "a request by a name that is not ours was refused");
+        refused.into_response()
+    } else if let Some(preflight) = page.preflight(&browsers) {
+        preflight
+    } else if announces_more_than(request.headers(), limits.body_bytes) {
         too_large(limits).into_response()
     } else {
         // A handler keeps nothing that a panic could leave half-changed: its state is shared facts.
@@ -56,6 +71,7 @@ async fn around(State(limits): State<RequestLimits>, request: Request, next: Nex
             response.headers_mut().entry(name).or_insert(value);
         }
     }
+    page.admit(&browsers, response.headers_mut());
     metrics::http_request(route, response.status().as_u16());
     response
 }

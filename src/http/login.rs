@@ -1,4 +1,4 @@
-//! `POST /login`: an access token for a name and a password, or for an API key.
+//! `POST /login`: tokens for a name and a password, or for an API key.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -12,7 +12,10 @@ use super::problem::HttpProblem;
 use super::state::HttpState;
 use crate::api::account::Secret;
 use crate::api::http::{KeyLogin, LoginRequest, LoginResponse, PasswordLogin, User};
+use crate::api::principal::Login;
+use crate::auth::{Grant, TokenPair};
 use crate::store::Account;
+use crate::telemetry::time::now_ms;
 
 const FORM: &str = "Send {\"username\": \"…\", \"password\": \"…\"} or {\"api_key\": \"…\"} and nothing else.";
 
@@ -25,25 +28,42 @@ pub(super) async fn login(
     let request = read_json(&headers, body, state.limits, FORM).await?;
     // One client is one address, whether it came by IPv4 or by IPv4 in IPv6.
     let address = peer.ip().to_canonical();
-    let account = match request {
+    match request {
         LoginRequest::Password(PasswordLogin { username, password: Secret(password) }) => {
-            state.accounts.login(&username, password.into(), address).await?
+            let account = state.accounts.login(&username, password.into(), address).await?;
+            logged_in(&state, account).await
         }
-        LoginRequest::Key(KeyLogin { api_key: Secret(key) }) => {
-            let (_, account) = state.accounts.login_with_key(&key.into(), address).await?;
-            account
+        LoginRequest::Key(KeyLogin { api_key: Secret(text) }) => {
+            let (key, account) = state.accounts.login_with_key(&text.into(), address).await?;
+            // No refresh token: the key itself serves for that. Its id names the login, so that all ends with it.
+            let login = Login { began_ms: now_ms(), key: key.id };
+            let access = state.tokens.issue_to(&Grant::new(&account, login));
+            Ok(Json(LoginResponse {
+                access_token: access.token.expose_secret().to_owned(),
+                token_type: "bearer".to_owned(),
+                expires_in: access.expires_in,
+                refresh_token: None,
+                refresh_expires_in: None,
+                user: User { id: account.subject, username: account.username, role: account.role },
+            }))
         }
-    };
-    Ok(logged_in(&state, account))
+    }
 }
 
-/// The tokens of a login that has just been let in.
-pub(super) fn logged_in(state: &HttpState, account: Account) -> Json<LoginResponse> {
-    let issued = state.tokens.issue(&account);
-    Json(LoginResponse {
-        access_token: issued.token.expose_secret().to_owned(),
+/// Tokens for an account whose owner has just shown to be that.
+pub(super) async fn logged_in(state: &HttpState, account: Account) -> Result<Json<LoginResponse>, HttpProblem> {
+    let pair = state.logins.begin(&account, None).await?;
+    Ok(Json(answer(&pair, account)))
+}
+
+/// Tokens for their owner.
+pub(super) fn answer(pair: &TokenPair, account: Account) -> LoginResponse {
+    LoginResponse {
+        access_token: pair.access.token.expose_secret().to_owned(),
         token_type: "bearer".to_owned(),
-        expires_in: issued.expires_in,
+        expires_in: pair.access.expires_in,
+        refresh_token: Some(pair.refresh.expose_secret().to_owned()),
+        refresh_expires_in: Some(pair.refresh_expires_in),
         user: User { id: account.subject, username: account.username, role: account.role },
-    })
+    }
 }

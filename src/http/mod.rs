@@ -8,6 +8,7 @@ pub mod accept;
 mod accounts;
 mod auth_status;
 mod body;
+mod browser;
 pub mod connection;
 mod documents;
 mod error;
@@ -19,8 +20,11 @@ pub mod routes;
 pub mod state;
 #[cfg(test)]
 mod testing;
+mod ticket;
+mod tokens;
 
 pub use accept::{AcceptLimits, hand_over, serve};
+pub use browser::Browsers;
 pub use connection::{ConnectionPermit, Connections, PeerAddr};
 pub use problem::HttpProblem;
 pub use state::{GatewayFacts, HttpState};

@@ -1,5 +1,7 @@
 //! The routers of the two listeners.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use http::StatusCode;
@@ -12,21 +14,23 @@ use super::layer::around_all;
 use super::login::login;
 use super::problem::HttpProblem;
 use super::state::HttpState;
+use super::ticket::ticket;
+use super::tokens::{jwks, logout, refresh};
 use crate::api::route::{ROUTES, RouteId, RouteInfo, Verb};
 
 /// The HTTP listener's router: the rows of [`ROUTES`], a problem for every other path.
 pub fn router(state: HttpState) -> Router {
-    let limits = state.limits;
+    let (limits, browsers) = (state.limits, Arc::clone(&state.browsers));
     let routes = ROUTES.iter().fold(Router::new(), |router, route| router.route(route.path, handler(route)));
-    around_all(routes.fallback(not_found).with_state(state), limits)
+    around_all(routes.fallback(not_found).with_state(state), limits, browsers)
 }
 
 /// The WebSocket listener's router: its own `GET /health`, what `sockets` brings (the upgrades), a problem for
 /// every other path. The layer of all requests is around `sockets` too; it lets an upgrade through.
 pub fn ws_extras(state: HttpState, sockets: Router) -> Router {
-    let limits = state.limits;
+    let (limits, browsers) = (state.limits, Arc::clone(&state.browsers));
     let routes = Router::new().route("/health", get(ws_health)).fallback(not_found).with_state(state);
-    around_all(routes.merge(sockets), limits)
+    around_all(routes.merge(sockets), limits, browsers)
 }
 
 fn handler(route: &RouteInfo) -> MethodRouter<HttpState> {
@@ -39,6 +43,10 @@ fn handler(route: &RouteInfo) -> MethodRouter<HttpState> {
         RouteId::Login => on(verb, login),
         RouteId::Accept => on(verb, accept),
         RouteId::Password => on(verb, change_password),
+        RouteId::Refresh => on(verb, refresh),
+        RouteId::Logout => on(verb, logout),
+        RouteId::Ticket => on(verb, ticket),
+        RouteId::Jwks => on(verb, jwks),
         RouteId::AuthStatus => on(verb, auth_status),
         RouteId::Health | RouteId::Livez => on(verb, health),
         RouteId::Readyz => on(verb, readyz),

@@ -6,8 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use super::browser::Browsers;
 use crate::api::http::{AuthStatus, Readiness};
-use crate::auth::{Accounts, Authenticator, Tokens};
+use crate::auth::{Accounts, Authenticator, Logins, Tokens};
 use crate::config::settings::HttpSettings;
 
 /// A request that is not answered by then is answered 503.
@@ -58,7 +59,9 @@ impl RequestLimits {
 pub struct HttpState {
     /// Who may log in.
     pub accounts: Arc<Accounts>,
-    /// Makes access tokens.
+    /// Begins, renews and ends logins.
+    pub logins: Arc<Logins>,
+    /// Has the keys of access tokens.
     pub tokens: Arc<Tokens>,
     /// Says whose an access token is.
     pub authenticator: Arc<Authenticator>,
@@ -68,6 +71,8 @@ pub struct HttpState {
     pub metrics: PrometheusHandle,
     /// What a request is held to.
     pub limits: RequestLimits,
+    /// Which web pages may call, and by which names.
+    pub browsers: Arc<Browsers>,
 }
 
 impl std::fmt::Debug for HttpState {

@@ -13,12 +13,13 @@ use crate::api::{ErrorKind, MethodInfo, RpcError};
 use crate::auth::audit::Deed;
 
 /// Methods that only look, and at nothing that is anybody's secret or anybody's work.
-const QUIET: [&str; 9] = [
+const QUIET: [&str; 10] = [
     "session.get",
     "session.list",
     "session.detach",
     "account.list",
     "key.list",
+    "auth.reauthenticate",
     "server.info",
     "rpc.discover",
     "pong",

@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use crate::api::{ErrorKind, RpcError, SessionState};
-use crate::auth::{AccountError, KeyError};
+use crate::auth::{AccountError, AuthError, KeyError};
 use crate::session::SessionError;
 use crate::session::reader::ReadError;
 use crate::store::StoreError;
@@ -88,6 +88,15 @@ impl From<KeyError> for RpcError {
                 internal()
             }
             KeyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuthError> for RpcError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Store(error) => error.into(),
+            error => Self::new(ErrorKind::Unauthorised, error.to_string()),
         }
     }
 }

@@ -19,7 +19,7 @@ use jsonrpsee::Methods;
 use jsonrpsee::core::RegisterMethodError;
 
 use crate::api::server::Limits;
-use crate::auth::{Accounts, ApiKeys};
+use crate::auth::{Accounts, ApiKeys, Authenticator};
 use crate::config::Settings;
 use crate::session::Sessions;
 use crate::store::SharedStore;
@@ -30,6 +30,8 @@ use register::Registrar;
 pub struct Context {
     /// The sessions.
     pub sessions: Arc<Sessions>,
+    /// Says who is calling.
+    pub authenticator: Arc<Authenticator>,
     /// The accounts.
     pub accounts: Arc<Accounts>,
     /// The API keys.
@@ -73,6 +75,7 @@ pub fn methods(context: Context) -> Result<Methods, RegisterMethodError> {
     methods::events::register(&mut registrar)?;
     methods::accounts::register(&mut registrar)?;
     methods::keys::register(&mut registrar)?;
+    methods::auth::register(&mut registrar)?;
     methods::server::register(&mut registrar)?;
     dialect::register(&mut registrar)?;
     Ok(registrar.finish())

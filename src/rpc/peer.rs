@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::dialect::Translator;
-use crate::api::principal::Principal;
+use crate::api::principal::{Login, Principal};
 use crate::session::reader::EventReader;
 
 /// One connection.
@@ -20,8 +21,10 @@ use crate::session::reader::EventReader;
 pub struct Peer {
     /// The connection's id.
     pub id: Uuid,
-    /// Who is calling.
+    /// Who is calling, and what they may do, as when the connection was opened.
     pub principal: Arc<Principal>,
+    /// The token that keeps the connection open: the principal's at first, later those of `auth.reauthenticate`.
+    token: watch::Sender<TokenInUse>,
     max_attachments: usize,
     /// Sessions whose events go to this connection. Shared by the methods and the writer.
     attached: Mutex<HashMap<Uuid, Arc<Attached>>>,
@@ -37,6 +40,21 @@ pub struct Peer {
 
 /// Sessions that a connection is remembered to watch; beyond that it is forgotten and told again.
 const MAX_WATCHED: usize = 1_024;
+
+/// What of a token decides how long a connection may live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenInUse {
+    /// When it ends, in seconds since the Unix epoch.
+    pub expires_at: u64,
+    /// The login that it came from.
+    pub login: Login,
+}
+
+impl TokenInUse {
+    fn of(principal: &Principal) -> Self {
+        Self { expires_at: principal.expires_at, login: principal.login.clone() }
+    }
+}
 
 /// What the methods and the writer both know of one attachment.
 #[derive(Debug, Default)]
@@ -106,6 +124,7 @@ impl Peer {
     pub fn new(id: Uuid, principal: Arc<Principal>, max_attachments: usize, speaks_dialect: bool) -> Self {
         Self {
             id,
+            token: watch::Sender::new(TokenInUse::of(&principal)),
             principal,
             max_attachments,
             attached: Mutex::default(),
@@ -114,6 +133,30 @@ impl Peer {
             speaks_dialect: AtomicBool::new(speaks_dialect),
             watched: Mutex::default(),
         }
+    }
+
+    /// The token that keeps the connection open, and its changes.
+    #[must_use]
+    pub fn token(&self) -> watch::Receiver<TokenInUse> {
+        self.token.subscribe()
+    }
+
+    /// The login that keeps the connection open.
+    #[must_use]
+    pub fn login(&self) -> Login {
+        self.token.borrow().login.clone()
+    }
+
+    /// Who is calling, by the token of now.
+    #[must_use]
+    pub fn shown(&self) -> Principal {
+        let TokenInUse { expires_at, login } = self.token.borrow().clone();
+        Principal { expires_at, login, ..Principal::clone(&self.principal) }
+    }
+
+    /// The connection goes on with that caller's token. It must be the same caller.
+    pub fn renew(&self, principal: &Principal) {
+        self.token.send_replace(TokenInUse::of(principal));
     }
 
     /// Is there room for one more attachment?

@@ -64,6 +64,9 @@ fn describe() {
     describe_counter!("cc_gateway_http_requests_total", "HTTP requests, by route and status");
     describe_counter!("cc_gateway_logins_total", "Logins, by outcome");
     describe_counter!("cc_gateway_audit_entries_total", "Entries of the audit log, by whether they were written");
+    describe_counter!("cc_gateway_token_refreshes_total", "Uses of refresh tokens, by outcome");
+    describe_counter!("cc_gateway_sockets_revoked_total", "Sockets closed because their token was revoked");
+    describe_counter!("cc_gateway_issuer_key_fetches_total", "Fetches of outside issuers' keys, by outcome");
     describe_histogram!("cc_gateway_store_seconds", Unit::Seconds, "Store latency, by store and operation");
     describe_counter!("cc_gateway_store_errors_total", "Store errors, by store and operation");
     describe_histogram!("cc_gateway_agent_start_seconds", Unit::Seconds, "From spawn to the agent's first answer");
@@ -204,6 +207,21 @@ pub fn login(outcome: &'static str) {
 /// Entries of the audit log were `written`, or are `missing`.
 pub fn audit_entries(outcome: &'static str, count: u64) {
     counter!("cc_gateway_audit_entries_total", "outcome" => outcome).increment(count);
+}
+
+/// A login was renewed by its refresh token (`ok`), or was not (`refused`, `reused`, `failed`).
+pub fn token_refresh(outcome: &'static str) {
+    counter!("cc_gateway_token_refreshes_total", "outcome" => outcome).increment(1);
+}
+
+/// A socket was closed because its token had been revoked.
+pub fn sockets_revoked(count: u64) {
+    counter!("cc_gateway_sockets_revoked_total").increment(count);
+}
+
+/// An outside issuer's keys were fetched (`ok`), or could not be (`failed`).
+pub fn issuer_keys_fetched(outcome: &'static str) {
+    counter!("cc_gateway_issuer_key_fetches_total", "outcome" => outcome).increment(1);
 }
 
 /// The handle for one store operation's latency.

@@ -136,7 +136,8 @@ impl Reader {
         S: Stream<Item = Result<Message, Error>> + Unpin,
     {
         let silence = self.settings.ping_interval_seconds.duration() * 2;
-        let token_ends = token_end(self.peer.principal.expires_at);
+        let mut token = self.peer.token();
+        let mut token_ends = token_end(token.borrow_and_update().expires_at);
         let mut limiter = Limiter::new(self.settings.max_messages_per_second, std::time::Instant::now());
         let (mut heard, mut signs) = (Instant::now(), 0);
         loop {
@@ -144,6 +145,10 @@ impl Reader {
                 // What has come counts before the silence: it may have waited here while calls had no room.
                 biased;
                 reason = asked(closing) => return reason,
+                Ok(()) = token.changed() => {
+                    token_ends = token_end(token.borrow_and_update().expires_at);
+                    continue;
+                }
                 () = sleep_until(token_ends) => return Close::TokenEnded,
                 frame = frames.next() => frame,
                 () = sleep_until(heard + silence) => {
@@ -282,7 +287,8 @@ async fn asked(closing: &mut watch::Receiver<Option<Close>>) -> Close {
 
 /// When the token ends, on the clock of timers.
 fn token_end(expires_at: u64) -> Instant {
-    let left = (UNIX_EPOCH + Duration::from_secs(expires_at)).duration_since(SystemTime::now()).unwrap_or_default();
+    let end = UNIX_EPOCH.checked_add(Duration::from_secs(expires_at));
+    let left = end.map_or(Duration::MAX, |end| end.duration_since(SystemTime::now()).unwrap_or_default());
     // A timer can't be set for ever; a year is longer than any connection.
     Instant::now() + left.min(Duration::from_secs(365 * 24 * 3_600))
 }

@@ -11,6 +11,7 @@ mod limiter;
 mod outbox;
 mod progress;
 pub mod registry;
+pub mod revoked;
 pub mod upgrade;
 
 pub use close::Close;

@@ -1,6 +1,7 @@
 //! Every open connection of this node: to count them, to tell them something, to close them.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +11,8 @@ use uuid::Uuid;
 
 use super::close::Close;
 use super::outbox::Outgoing;
+use crate::config::settings::WebSocketSettings;
+use crate::rpc::peer::Peer;
 
 /// The open connections. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -20,9 +23,30 @@ pub struct Connections {
 
 #[derive(Debug)]
 struct Entry {
-    subject: String,
+    peer: Arc<Peer>,
+    address: Option<IpAddr>,
     close: watch::Sender<Option<Close>>,
     outbox: mpsc::Sender<Outgoing>,
+}
+
+/// A connection that wants to come in.
+pub(super) struct Newcomer {
+    pub(super) peer: Arc<Peer>,
+    /// Where it comes from; an IPv4 address in IPv6 as itself.
+    pub(super) address: Option<IpAddr>,
+    pub(super) close: watch::Sender<Option<Close>>,
+    pub(super) outbox: mpsc::Sender<Outgoing>,
+}
+
+/// Why there is no room for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoRoom {
+    /// There are as many as there may be.
+    Full,
+    /// The caller has as many as one may have.
+    OfPrincipal,
+    /// The address has as many as one may have.
+    OfAddress,
 }
 
 /// A connection's place in the registry; it goes with the connection.
@@ -33,22 +57,51 @@ pub struct Entered {
 }
 
 impl Connections {
-    /// Enters a connection if fewer than `max` are open.
-    pub(super) fn enter(
-        &self,
-        id: Uuid,
-        subject: &str,
-        close: watch::Sender<Option<Close>>,
-        outbox: mpsc::Sender<Outgoing>,
-        max: usize,
-    ) -> Option<Entered> {
+    /// Enters a connection if the settings leave room for it.
+    pub(super) fn enter(&self, newcomer: Newcomer, settings: &WebSocketSettings) -> Result<Entered, NoRoom> {
+        let Newcomer { peer, address, close, outbox } = newcomer;
+        let id = peer.id;
         let mut open = self.open.lock();
-        if open.len() >= max {
-            return None;
+        if open.len() >= settings.max_ws_connections {
+            return Err(NoRoom::Full);
         }
-        open.insert(id, Entry { subject: subject.to_owned(), close, outbox });
+        let is_over = |limit: usize, same: &dyn Fn(&Entry) -> bool| {
+            limit > 0 && open.values().filter(|entry| same(entry)).count() >= limit
+        };
+        let subject = &peer.principal.subject;
+        if is_over(settings.max_ws_connections_per_principal, &|entry| entry.peer.principal.subject == *subject) {
+            return Err(NoRoom::OfPrincipal);
+        }
+        if address.is_some() && is_over(settings.max_ws_connections_per_address, &|entry| entry.address == address) {
+            return Err(NoRoom::OfAddress);
+        }
+        open.insert(id, Entry { peer, address, close, outbox });
         self.count.store(open.len() as u64, Ordering::Relaxed);
-        Some(Entered { id, connections: self.clone() })
+        Ok(Entered { id, connections: self.clone() })
+    }
+
+    /// Is none open?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// Everybody who is connected now.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Arc<Peer>> {
+        self.open.lock().values().map(|entry| Arc::clone(&entry.peer)).collect()
+    }
+
+    /// Closes those of which `concerned` says so; how many. What closes already is left alone.
+    pub fn close_if(&self, concerned: impl Fn(&Peer) -> bool, reason: Close) -> u64 {
+        let mut closed = 0;
+        for entry in self.open.lock().values() {
+            if entry.close.borrow().is_none() && concerned(&entry.peer) {
+                reason.ask(&entry.close);
+                closed += 1;
+            }
+        }
+        closed
     }
 
     /// How many are open, shared with whoever shows it.
@@ -60,7 +113,7 @@ impl Connections {
     /// Closes one connection of `subject`. `false` if there is none of that id that is theirs.
     pub fn close_one(&self, id: Uuid, subject: &str, reason: Close) -> bool {
         match self.open.lock().get(&id) {
-            Some(entry) if entry.subject == subject => {
+            Some(entry) if entry.peer.principal.subject == subject => {
                 entry.close.send_replace(Some(reason));
                 true
             }

@@ -19,9 +19,10 @@ use uuid::Uuid;
 use super::close::Close;
 use super::connection::Connection;
 use super::handshake;
-use super::registry::Connections;
-use crate::auth::{AuthError, Authenticator, origin};
+use super::registry::{Connections, Newcomer, NoRoom};
+use crate::auth::{AuthError, Authenticator, OriginError, origin};
 use crate::config::settings::WebSocketSettings;
+use crate::http::PeerAddr;
 use crate::http::connection::ConnectionPermit;
 use crate::http::hand_over;
 use crate::http::problem::HttpProblem;
@@ -79,9 +80,8 @@ async fn accept(state: &WsState, request: &mut Request, speaks_dialect: bool) ->
     if state.sessions.is_draining() {
         return Err(Refused::Draining);
     }
-    origin::check(request.headers().get_all(ORIGIN), &state.settings.allowed_origins)
-        .map_err(|error| Refused::Origin(error.to_string()))?;
-    let principal = state.authenticator.authenticate(request.headers(), request.uri().query()).await?;
+    origin::check(request.headers().get_all(ORIGIN), &state.settings.allowed_origins).map_err(Refused::Origin)?;
+    let principal = state.authenticator.authenticate_upgrade(request.headers(), request.uri().query()).await?;
     let replaces = replaced_connection(request.uri().query());
     let id = Uuid::new_v4();
     let subject = principal.subject.clone();
@@ -91,14 +91,19 @@ async fn accept(state: &WsState, request: &mut Request, speaks_dialect: bool) ->
     if let Some(old) = replaces {
         state.connections.close_one(old, &subject, Close::Replaced);
     }
-    let entered =
-        state.connections.enter(id, &subject, close.0.clone(), outbox.0.clone(), state.settings.max_ws_connections);
+    let newcomer = Newcomer {
+        peer: Arc::clone(&peer),
+        address: request.extensions().get::<PeerAddr>().map(|PeerAddr(address)| address.ip().to_canonical()),
+        close: close.0.clone(),
+        outbox: outbox.0.clone(),
+    };
+    let entered = state.connections.enter(newcomer, &state.settings).map_err(Refused::NoRoom)?;
     let connection = Connection {
         peer,
         dispatcher: Arc::clone(&state.dispatcher),
         sessions: Arc::clone(&state.sessions),
         settings: Arc::clone(&state.settings),
-        entered: entered.ok_or(Refused::Full)?,
+        entered,
         outbox,
         close,
     };
@@ -130,9 +135,9 @@ fn replaced_connection(query: Option<&str>) -> Option<Uuid> {
 enum Refused {
     Handshake(handshake::HandshakeError),
     Draining,
-    Origin(String),
+    Origin(OriginError),
     Auth(AuthError),
-    Full,
+    NoRoom(NoRoom),
 }
 
 impl From<AuthError> for Refused {
@@ -156,17 +161,20 @@ impl IntoResponse for Refused {
                 let title = "the gateway is shutting down";
                 HttpProblem::new(StatusCode::SERVICE_UNAVAILABLE, "draining", title).into_response()
             }
-            Self::Origin(text) => HttpProblem::new(StatusCode::FORBIDDEN, "origin", text).into_response(),
-            Self::Auth(AuthError::Store(_)) => {
-                let title = "the store does not answer";
-                HttpProblem::new(StatusCode::SERVICE_UNAVAILABLE, "store_away", title).into_response()
-            }
-            Self::Auth(error) => HttpProblem::new(StatusCode::UNAUTHORIZED, "unauthorised", error.to_string())
-                .detail("Send `Authorization: Bearer <access token>`; POST /login gives one.")
-                .into_response(),
-            Self::Full => {
-                let title = "the gateway has as many connections as it may";
-                HttpProblem::new(StatusCode::SERVICE_UNAVAILABLE, "connections", title).into_response()
+            Self::Origin(error) => HttpProblem::from(error).into_response(),
+            Self::Auth(error) => HttpProblem::from(error).into_response(),
+            Self::NoRoom(why) => {
+                let (status, title) = match why {
+                    NoRoom::Full => (StatusCode::SERVICE_UNAVAILABLE, "the gateway has as many connections as it may"),
+                    NoRoom::OfPrincipal => {
+                        (StatusCode::TOO_MANY_REQUESTS, "this caller has as many connections as one may; close another")
+                    }
+                    NoRoom::OfAddress => (
+                        StatusCode::TOO_MANY_REQUESTS,
+                        "this address has as many connections as one may; close another",
+                    ),
+                };
+                HttpProblem::new(status, "connections", title).into_response()
             }
         }
     }

@@ -71,17 +71,17 @@ fn imports_go_down_only() {
 #[test]
 fn each_outside_library_is_named_in_its_own_place_only() {
     let places = [
-        ("jsonwebtoken", "src/auth/token"),
-        ("rusqlite", "src/store/sqlite"),
-        ("fred::", "src/store/redis"),
-        ("rustls::", "src/store/redis"),
-        ("unsafe {", "src/process/pre_exec.rs"),
+        ("jsonwebtoken", &["src/auth/token"][..]),
+        ("rusqlite", &["src/store/sqlite"]),
+        ("fred::", &["src/store/redis"]),
+        ("rustls::", &["src/store/redis", "src/auth/fetch.rs"]),
+        ("unsafe {", &["src/process/pre_exec.rs"]),
     ];
     for (path, text) in sources(&["src"]) {
-        for (name, place) in places {
+        for (name, own) in places {
             let named = text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(name));
             assert!(
-                !named || path.starts_with(place) || path.to_string_lossy().starts_with(place),
+                !named || own.iter().any(|place| path.to_string_lossy().starts_with(place)),
                 "{name} in {}",
                 path.display()
             );

@@ -43,8 +43,10 @@ async fn serve(gateway: &Gateway, store: SharedStore) -> SocketAddr {
     let sessions = Sessions::new("node", Arc::clone(&store), policy, admission, launcher, sessions_settings);
     let connections = Connections::default();
     let ws = &settings.websocket;
+    let authenticator = Arc::new(Authenticator::new(tokens, Arc::clone(&store), false));
     let methods = cc_gateway::rpc::methods(cc_gateway::rpc::Context {
         sessions: Arc::clone(&sessions),
+        authenticator: Arc::clone(&authenticator),
         accounts: Arc::new(Accounts::new(Arc::clone(&store), &settings.auth)),
         keys: ApiKeys::new(Arc::clone(&store)),
         records: Arc::clone(&store),
@@ -56,7 +58,7 @@ async fn serve(gateway: &Gateway, store: SharedStore) -> SocketAddr {
     })
     .unwrap();
     let state = WsState {
-        authenticator: Arc::new(Authenticator::new(tokens, store, false)),
+        authenticator,
         dispatcher: Arc::new(Dispatcher::new(methods, ws.max_response_bytes)),
         sessions,
         settings: Arc::new(settings.websocket.clone()),

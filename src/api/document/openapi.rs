@@ -64,7 +64,7 @@ fn operation(route: &RouteInfo, generator: &mut SchemaGenerator) -> Value {
     }
     let mut operation = json!({ "summary": route.summary, "responses": answers });
     if let Some(body) = route.request {
-        operation["requestBody"] = json!({ "required": true, "content": content(body, generator) });
+        operation["requestBody"] = json!({ "required": body.required, "content": content(body, generator) });
     }
     if route.takes_token {
         // The empty object: a token may be left out.

@@ -126,6 +126,8 @@ impl Accounts {
     ) -> Result<Account, AcceptError> {
         let account = self.login(username, old, peer).await.map_err(AcceptError::Login)?;
         let changed = self.set_password(&account.username, new).await?;
+        // What began up to this millisecond is taken back; the login that follows must not be.
+        tokio::time::sleep(Duration::from_millis(2)).await;
         self.audit.tell(Deed { address: Some(peer), ..Deed::new(words::PASSWORD) }.of(&changed));
         Ok(changed)
     }

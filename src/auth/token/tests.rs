@@ -11,6 +11,7 @@ use super::*;
 
 const SECRET: &str = "q8Zt3vN1kLx0WmC7rYbE5uHsJd2FgPaT";
 const NOW: u64 = 1_800_000_000;
+const SID: &str = "1a2b3c-0123456789abcdef0123456789abcdef";
 
 /// A gateway's tokens at a moment that the test sets.
 struct At {
@@ -23,7 +24,8 @@ fn at(leeway: u64) -> At {
     let clock = Arc::new(AtomicU64::new(NOW));
     let reads = Arc::clone(&clock);
     let secret = SigningSecret::from_text(SECRET).unwrap();
-    let tokens = Tokens::with_clock(&settings, &secret, Arc::new(move || reads.load(Ordering::SeqCst)));
+    let tokens =
+        Tokens::with_clock(&settings, Keys::of_secret(&secret), Arc::new(move || reads.load(Ordering::SeqCst)));
     At { tokens, clock }
 }
 
@@ -76,7 +78,7 @@ fn header() -> Value {
 fn claims() -> Value {
     json!({
         "iss": "cc-gateway", "aud": "cc-gateway", "sub": "5f0c1f7e-1111-4222-8333-444455556666",
-        "jti": "token-1", "iat": NOW, "nbf": NOW, "exp": NOW + 600,
+        "jti": "token-1", "sid": SID, "iat": NOW, "nbf": NOW, "exp": NOW + 600,
         "username": "ada", "role": "user", "scope": "run watch control",
     })
 }
@@ -199,6 +201,11 @@ fn bad_tokens() -> Vec<(&'static str, String, Refusal)> {
         ("sub empty", claim("sub", ""), Claims),
         ("jti missing", signed(&header(), &without(claims(), "jti")), Claims),
         ("jti empty", claim("jti", ""), Claims),
+        ("sid missing", signed(&header(), &without(claims(), "sid")), Claims),
+        ("sid empty", claim("sid", ""), Claims),
+        ("sid without a moment", claim("sid", "-0123456789abcdef0123456789abcdef"), Claims),
+        ("sid in capitals", claim("sid", SID.to_uppercase()), Claims),
+        ("sid spelt otherwise", claim("sid", format!("0{SID}")), Claims),
         ("role unknown", claim("role", "root"), Claims),
         ("typ JWT", header_with("typ", "JWT"), Header),
         ("typ missing", signed(&without(header(), "typ"), &claims()), Header),
@@ -253,6 +260,8 @@ fn c1_a_good_token_made_by_hand_is_accepted() {
     assert_eq!(principal.scopes, Role::User.scopes());
     assert_eq!(principal.expires_at, NOW + 600);
     assert_eq!(principal.token_id, "token-1");
+    assert_eq!((principal.login.to_string().as_str(), principal.login.began_ms), (SID, 0x1a_2b3c));
+    assert_eq!(principal.issuer, None);
 }
 
 #[test]
@@ -352,8 +361,8 @@ fn an_issued_token_has_the_header_and_claims_that_are_promised() {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
     };
     assert_eq!(part(0), header());
-    let made = without(part(1), "jti");
-    assert_eq!(made, without(with(claims(), "exp", NOW + 1_800), "jti"));
+    let made = without(without(part(1), "jti"), "sid");
+    assert_eq!(made, without(without(with(claims(), "exp", NOW + 1_800), "jti"), "sid"));
     let message = token.rsplit_once('.').unwrap().0;
     assert!(token.ends_with(&b64(hmac::<Sha256>(SECRET.as_bytes(), message.as_bytes(), 64))), "an HMAC by hand agrees");
 }
@@ -382,7 +391,7 @@ fn a_token_can_not_give_more_scopes_than_its_role() {
 fn a_token_of_another_gateway_is_refused() {
     let other = Tokens::with_clock(
         &AuthSettings::default(),
-        &SigningSecret::from_text("T4Pgf2dJsHu5EbYr7CmW0xLk1Nv3tZ8q").unwrap(),
+        Keys::of_secret(&SigningSecret::from_text("T4Pgf2dJsHu5EbYr7CmW0xLk1Nv3tZ8q").unwrap()),
         Arc::new(|| NOW),
     );
     let token = other.issue(&account(Role::Admin)).token;

@@ -1,4 +1,4 @@
-//! The forms that single texts must have: origins, names of variables, workspace roots.
+//! The forms that single texts must have: origins, hosts, names of variables, workspace roots.
 
 use std::path::{Component, Path};
 
@@ -43,6 +43,21 @@ pub(super) fn origin(text: &str) -> Result<(), &'static str> {
             Err("browsers leave out the scheme's own port")
         }
         _ => Ok(()),
+    }
+}
+
+/// Is this a name that `Host` can hold, without a port, or `*`?
+pub(super) fn host(text: &str) -> Result<(), &'static str> {
+    if text == "*" {
+        Ok(())
+    } else if text.contains('*') {
+        Err("a host is exact; only `*` alone stands for any")
+    } else if text.contains([':', '/', '@']) {
+        Err("expected a name without scheme, port and path, such as gateway.example.com")
+    } else if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+        Err("expected a name such as gateway.example.com")
+    } else {
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! What types can't say: bounds, forms, and settings that must fit each other.
 
+mod callers;
 mod forms;
 pub mod secret;
 
@@ -22,6 +23,7 @@ pub(super) fn check(loaded: &Loaded, problems: &mut Vec<Problem>) {
     check.agent();
     check.workspaces();
     check.auth();
+    check.callers();
     check.log();
 }
 

@@ -12,17 +12,23 @@ use super::*;
 use crate::api::Role;
 use crate::api::http::{AuthStatus, LoginMethod, LoginState, Readiness};
 use crate::auth::fake_store::FakeStore;
-use crate::auth::{Accounts, Authenticator, SigningSecret, Tokens};
+use crate::auth::{Accounts, Authenticator, Logins, Revocations, SigningSecret, Tokens};
+use crate::config::Settings;
 use crate::config::settings::{AuthSettings, HttpSettings};
+use crate::http::Browsers;
 use crate::http::state::{GatewayFacts, RequestLimits};
 use crate::http::testing::{Answer, Server, limits, request};
 use crate::store::SharedStore;
 use crate::telemetry;
 
 mod abuse;
+mod browsers;
 mod login;
 mod sockets;
+mod tokens;
 
+/// The one page that may call.
+const PAGE: &str = "https://app.example.com";
 const PATH: &str = "/somewhere/.credentials.json";
 
 /// A gateway's facts that a test can change.
@@ -75,6 +81,14 @@ impl GatewayFacts for Facts {
     }
 }
 
+/// Settings that let one page and one name in.
+fn settings() -> Settings {
+    let mut settings = Settings::default();
+    settings.websocket.allowed_origins = vec![PAGE.to_owned()];
+    settings.http.allowed_hosts = vec!["gateway.example.com".to_owned()];
+    settings
+}
+
 /// The parts behind the routes.
 struct House {
     state: HttpState,
@@ -89,13 +103,17 @@ impl House {
         let secret = SigningSecret::from_text("a secret of the tests, thirty-two bytes or more").unwrap();
         let tokens = Arc::new(Tokens::new(&auth, secret));
         let facts = Arc::new(Facts::default());
+        let revocations = Revocations::new(Arc::clone(&store), &auth);
+        let logins = Logins::new(Arc::clone(&tokens), Arc::clone(&store), revocations, &auth);
         let state = HttpState {
             accounts: Arc::new(Accounts::new(Arc::clone(&store), &auth)),
             authenticator: Arc::new(Authenticator::new(Arc::clone(&tokens), Arc::clone(&store), false)),
+            logins: Arc::new(logins),
             tokens,
             gateway: Arc::clone(&facts) as Arc<dyn GatewayFacts>,
             metrics: telemetry::metrics::install().unwrap(),
             limits: RequestLimits::new(&HttpSettings::default()),
+            browsers: Arc::new(Browsers::new(&settings())),
         };
         Self { state, facts, store }
     }

@@ -17,6 +17,8 @@ fn peer() -> Arc<Peer> {
         scopes: Role::User.scopes(),
         expires_at: u64::MAX,
         token_id: "t".to_owned(),
+        login: crate::api::Login { began_ms: 0, key: String::new() },
+        issuer: None,
     };
     Arc::new(Peer::new(uuid::Uuid::nil(), Arc::new(principal), 10, false))
 }

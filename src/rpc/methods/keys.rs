@@ -56,6 +56,8 @@ async fn revoke(request: Request<KeyRevoke>) -> Result<RevokedKey, RpcError> {
     let principal = &request.peer.principal;
     let only = (!principal.has(Scope::Admin)).then_some(principal.subject.as_str());
     let key = request.context.keys.revoke(&request.params.key_id, only).await?;
+    // It is refused already; this ends what came of it.
+    request.context.accounts.revocations().revoke_login(&key.login(), None).await?;
     Ok(RevokedKey { key: info(&key) })
 }
 
