@@ -35,6 +35,7 @@ mod smoke;
 mod store_trouble;
 mod support;
 mod tidy;
+mod tokens;
 mod ws_close;
 mod ws_close_by_gateway;
 mod ws_frames;
