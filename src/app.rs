@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::server::Draining;
-use crate::auth::{Accounts, Authenticator, FirstAdmin, Keys, Logins, OutsideIssuers, Revocations, Tokens};
+use crate::auth::{
+    Accounts, ApiKeys, AuditLog, Authenticator, FirstAdmin, Keys, Logins, OutsideIssuers, Revocations, Tokens,
+};
 use crate::claude::child_environment;
 use crate::claude::credentials::CREDENTIALS_VARIABLE;
 use crate::config::settings::Settings;
@@ -78,6 +80,8 @@ pub struct App {
     http_tracker: TaskTracker,
     /// Upgraded ones.
     ws_tracker: TaskTracker,
+    /// Ends the audit log once nothing is done any more, and waits for what it still writes.
+    audit: (CancellationToken, TaskTracker),
 }
 
 impl std::fmt::Debug for App {
@@ -106,7 +110,11 @@ impl App {
         let tokens = Arc::new(Tokens::with_keys(&settings.auth, keys));
         let revocations = Revocations::new(Arc::clone(&store), &settings.auth);
         let logins = Logins::new(Arc::clone(&tokens), Arc::clone(&store), revocations.clone(), &settings.auth);
-        let accounts = Arc::new(Accounts::new(Arc::clone(&store), &settings.auth));
+        let (audit_stop, audit_tracker) = (CancellationToken::new(), TaskTracker::new());
+        let keep_audit = settings.retention.keep_audit_seconds.duration();
+        let audit = AuditLog::start(Arc::clone(&store), keep_audit, audit_stop.clone(), &audit_tracker);
+        let accounts = Accounts::new(Arc::clone(&store), &settings.auth);
+        let accounts = Arc::new(accounts.with_audit(audit.clone()).revoking_by(revocations.clone()));
         let first_password = match accounts.ensure_admin(Some(&settings.auth.admin_password_file)).await? {
             FirstAdmin::Created { password_shown_once } => password_shown_once,
             FirstAdmin::Exists => None,
@@ -167,7 +175,7 @@ impl App {
         let connections = Connections::default();
         ws::revoked::keep_watch(connections.clone(), revocations, Arc::clone(&authenticator), stop.clone());
         let http_state = HttpState {
-            accounts,
+            accounts: Arc::clone(&accounts),
             logins: Arc::new(logins),
             tokens,
             authenticator: Arc::clone(&authenticator),
@@ -185,6 +193,9 @@ impl App {
         let methods = rpc::methods(rpc::Context {
             sessions: Arc::clone(&sessions),
             authenticator: Arc::clone(&authenticator),
+            accounts,
+            keys: ApiKeys::new(Arc::clone(&store)),
+            records: Arc::clone(&store),
             node: node.clone(),
             store: store.kind(),
             limits: rpc::limits(&settings),
@@ -194,7 +205,7 @@ impl App {
         let ws_tracker = TaskTracker::new();
         let ws_state = WsState {
             authenticator,
-            dispatcher: Arc::new(Dispatcher::new(methods, settings.websocket.max_response_bytes)),
+            dispatcher: Arc::new(Dispatcher::new(methods, settings.websocket.max_response_bytes).with_audit(audit)),
             sessions: Arc::clone(&sessions),
             settings: Arc::new(settings.websocket.clone()),
             connections: connections.clone(),
@@ -223,7 +234,8 @@ impl App {
         Retention::new(Arc::clone(&store), settings.retention.clone()).keep_up(stop.clone());
         keep_metrics(prometheus, stop.clone());
         tracing::info!(http = %ready.http, ws = %ready.ws, node, store = store.kind(), "listening");
-        Ok((Self { settings, sessions, store, connections, stop, signals, http_tracker, ws_tracker }, ready))
+        let audit = (audit_stop, audit_tracker);
+        Ok((Self { settings, sessions, store, connections, stop, signals, http_tracker, ws_tracker, audit }, ready))
     }
 
     /// Serves until a signal, then drains. A second signal shortens the grace to nothing.
@@ -273,6 +285,10 @@ impl App {
         if tokio::time::timeout(GOODBYE, closed).await.is_err() {
             tracing::warn!("some connections did not end in time");
         }
+        let (audit_stop, audit_tracker) = self.audit;
+        audit_stop.cancel();
+        audit_tracker.close();
+        audit_tracker.wait().await;
         self.store.close().await;
         tracing::info!("ended");
     }

@@ -3,20 +3,58 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::account::Secret;
+
 /// Body of `POST /login`.
-#[derive(Clone, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum LoginRequest {
+    /// A person's way.
+    Password(PasswordLogin),
+    /// A service's way.
+    Key(KeyLogin),
+}
+
+/// Body of `POST /login` with a name and a password.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct LoginRequest {
+pub struct PasswordLogin {
     /// The account's name.
     pub username: String,
     /// Its password.
-    pub password: String,
+    pub password: Secret,
 }
 
-impl std::fmt::Debug for LoginRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LoginRequest").field("username", &self.username).finish_non_exhaustive()
-    }
+/// Body of `POST /login` with an API key.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyLogin {
+    /// The key.
+    pub api_key: Secret,
+}
+
+/// Body of `POST /auth/accept`.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcceptRequest {
+    /// The invitation's code.
+    pub code: Secret,
+    /// The name that the account is to have.
+    pub username: String,
+    /// Its password, 8 characters or more.
+    pub password: Secret,
+}
+
+/// Body of `POST /auth/password`.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PasswordRequest {
+    /// The account's name.
+    pub username: String,
+    /// Its password until now.
+    pub password: Secret,
+    /// Its password from now on, 8 characters or more.
+    pub new_password: Secret,
 }
 
 /// Answer of `POST /login` and `POST /auth/refresh`.
@@ -29,9 +67,12 @@ pub struct LoginResponse {
     /// Seconds until it ends.
     pub expires_in: u64,
     /// Gives the next pair of tokens at `POST /auth/refresh`, once.
-    pub refresh_token: String,
+    /// There is none for an API key, which serves for that itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
     /// Seconds until that one ends.
-    pub refresh_expires_in: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_expires_in: Option<u64>,
     /// Who they are for.
     pub user: User,
 }

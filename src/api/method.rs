@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::principal::Scope;
-use super::{auth, dialect, server, session};
+use super::{account, auth, dialect, server, session};
 
 /// When a call may run beside the others of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +117,22 @@ methods! {
     SessionStop = "session.stop", Some(Scope::Control), Ordered, session::SessionParams => session::StateResult;
     /// Keeps this connection open past its access token's end, with a new token of the same caller.
     AuthReauthenticate = "auth.reauthenticate", None, Concurrent, auth::ReauthenticateParams => auth::ReauthenticateResult;
+    /// Every account.
+    AccountListAll = "account.list", Some(Scope::Admin), Concurrent, server::NoParams => account::AccountList;
+    /// Makes an account, with a password that is given or made.
+    AccountCreate = "account.create", Some(Scope::Admin), Ordered, account::CreateAccountParams => account::CreatedAccount;
+    /// Changes an account's role, scopes or password, shuts it out or lets it in again. What takes something away revokes what was issued before.
+    AccountUpdate = "account.update", Some(Scope::Admin), Ordered, account::UpdateAccountParams => account::AccountInfo;
+    /// Makes a code that makes an account, once.
+    AccountInvite = "account.invite", Some(Scope::Admin), Ordered, account::InviteParams => account::Invited;
+    /// Makes an API key, which is told once.
+    KeyCreate = "key.create", None, Ordered, account::CreateKeyParams => account::CreatedKey;
+    /// An account's API keys.
+    KeyListAll = "key.list", None, Concurrent, account::ListKeysParams => account::KeyList;
+    /// Ends an API key and all that came of it.
+    KeyRevoke = "key.revoke", None, Ordered, account::RevokeKeyParams => account::RevokedKey;
+    /// A page of the audit log, the newest first: who did what.
+    AuditList = "audit.list", Some(Scope::Admin), Concurrent, account::AuditParams => account::AuditPage;
     /// Versions, limits and counts.
     ServerInfo = "server.info", None, Concurrent, server::NoParams => server::ServerInfo;
     /// This protocol as an OpenRPC document.

@@ -4,6 +4,7 @@
 //! that a change of the protocol is one change here. This module must not know who serves the calls, how
 //! a session lives or where anything is stored.
 
+pub mod account;
 pub mod auth;
 pub mod dialect;
 pub mod document;

@@ -6,8 +6,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::http::{
-    AuthStatus, Health, LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, Readiness, RefreshRequest,
-    TicketRequest, TicketResponse,
+    AcceptRequest, AuthStatus, Health, LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, PasswordRequest,
+    Readiness, RefreshRequest, TicketRequest, TicketResponse,
 };
 
 /// What a route is for; two routes with one id have one handler.
@@ -23,6 +23,10 @@ pub enum RouteId {
     Ticket,
     /// The public keys of our access tokens.
     Jwks,
+    /// An account for an invitation's code.
+    Accept,
+    /// Another password for an account, by its owner.
+    Password,
     /// The state of Claude's own login.
     AuthStatus,
     /// The server answers.
@@ -115,6 +119,41 @@ pub const ROUTES: &[RouteInfo] = &[
     LOGIN,
     RouteInfo { path: "/auth/login", ..LOGIN },
     RouteInfo {
+        id: RouteId::Accept,
+        path: "/auth/accept",
+        summary: "An account, and an access token for it, for an invitation's code",
+        request: Some(json::<AcceptRequest>()),
+        answers: &[
+            ok(json::<LoginResponse>()),
+            problem(400, "The body is not JSON"),
+            problem(401, "The code is not valid: wrong, used or over"),
+            problem(408, "The body did not arrive in time"),
+            problem(409, "The name is taken; the code still holds"),
+            problem(413, "The body is too large"),
+            problem(415, "The body is not called application/json"),
+            problem(422, "The body is JSON of another form, or the name or the password will not do"),
+            problem(429, "Too many wrong codes; try again after `Retry-After` seconds"),
+        ],
+        ..LOGIN
+    },
+    RouteInfo {
+        id: RouteId::Password,
+        path: "/auth/password",
+        summary: "Another password for an account, by its owner, and an access token; what was issued before is refused",
+        request: Some(json::<PasswordRequest>()),
+        answers: &[
+            ok(json::<LoginResponse>()),
+            problem(400, "The body is not JSON"),
+            problem(401, "The name or the password is wrong"),
+            problem(408, "The body did not arrive in time"),
+            problem(413, "The body is too large"),
+            problem(415, "The body is not called application/json"),
+            problem(422, "The body is JSON of another form, or the new password will not do"),
+            problem(429, "Too many failed logins; try again after `Retry-After` seconds"),
+        ],
+        ..LOGIN
+    },
+    RouteInfo {
         id: RouteId::AuthStatus,
         verb: Verb::Get,
         path: "/auth/status",
@@ -201,7 +240,7 @@ const LOGIN: RouteInfo = RouteInfo {
     id: RouteId::Login,
     verb: Verb::Post,
     path: "/login",
-    summary: "An access token and a refresh token for a name and a password",
+    summary: "An access token and a refresh token for a name and a password; an access token for an API key",
     takes_token: false,
     request: Some(json::<LoginRequest>()),
     answers: &[

@@ -1,33 +1,41 @@
-//! Accounts: login, and what operators do with them.
+//! Accounts: login, and what is done with them.
 //!
 //! Invariants:
-//! - A refused login looks the same whether the name is unknown, the password wrong or the account disabled,
-//!   and costs the same work.
 //! - Nothing of a password is kept but its hash.
 //! - The first admin is made only while there is no account at all.
 //!
 //! It must not know tokens or HTTP.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
+use super::audit::AuditLog;
 use super::password::{PasswordError, Passwords};
 use super::revocation::Revocations;
 use super::throttle::Throttle;
-use crate::api::Role;
+use crate::api::{Role, Scope};
 use crate::config::settings::AuthSettings;
 use crate::store::{Account, SharedStore, StoreError};
-use crate::telemetry::{metrics, time::now_ms};
+use crate::telemetry::time::now_ms;
 
+mod change;
+mod import;
+mod invite;
+mod login;
 #[cfg(test)]
 mod tests;
+
+pub use change::AccountChange;
+pub use import::Imported;
+pub use invite::AcceptError;
+pub use login::LoginError;
 
 /// Longest name, in characters.
 const MAX_NAME_CHARACTERS: usize = 64;
@@ -40,26 +48,6 @@ const MADE_PASSWORD_BYTES: usize = 18;
 /// The first admin's name.
 const FIRST_ADMIN: &str = "admin";
 
-/// Why a login failed. The texts are for the caller.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LoginError {
-    /// No such name, not its password, or disabled: a caller is not told which. 401.
-    #[error("the username or the password is wrong")]
-    Refused,
-    /// Too many failed logins of this name or from this address. 429.
-    #[error("too many failed logins; try again later")]
-    Throttled {
-        /// The next attempt is let through after exactly so long.
-        retry_after: Duration,
-    },
-    /// The account can't be looked up now. 503.
-    #[error("the account can't be looked up now; try again")]
-    Store(#[source] StoreError),
-    /// The password can't be verified now. 503.
-    #[error("the password can't be verified now; try again")]
-    Password(#[source] PasswordError),
-}
-
 /// Why an account could not be made or changed. For operators.
 #[derive(Debug, thiserror::Error)]
 pub enum AccountError {
@@ -69,6 +57,20 @@ pub enum AccountError {
     /// The password will not do.
     #[error("that password will not do: {0}")]
     Password(&'static str),
+    /// A role has no such scope to give.
+    #[error("the role `{role}` can't have the scope `{scope}`")]
+    Scope {
+        /// The role.
+        role: Role,
+        /// What it does not allow.
+        scope: Scope,
+    },
+    /// No scope at all.
+    #[error("without any scope it could do nothing; disable it instead")]
+    NoScopes,
+    /// An invitation can't hold for so long, or for no time.
+    #[error("an invitation holds for 1 second to 30 days")]
+    InvitationTime,
     /// The name is taken.
     #[error("there is already an account of that name")]
     Exists,
@@ -120,7 +122,12 @@ pub struct Accounts {
     store: SharedStore,
     passwords: Passwords,
     throttle: Throttle,
-    /// Takes back what a disabled account had got.
+    audit: AuditLog,
+    /// An imported hash is taken for its password.
+    hash_logs_in: bool,
+    /// See [`login::REFUSAL_TAKES`]; shorter only in tests.
+    refusal_takes: Duration,
+    /// Takes back what an account had got, once it is to have less.
     revocations: Revocations,
 }
 
@@ -132,76 +139,79 @@ impl Accounts {
     }
 
     fn with(store: SharedStore, settings: &AuthSettings, passwords: Passwords) -> Self {
-        let revocations = Revocations::new(Arc::clone(&store), settings);
-        Self { store, passwords, throttle: Throttle::new(settings.max_failed_logins_per_minute), revocations }
-    }
-
-    /// The account of that name, if that is its password. Counts the outcome in the metrics.
-    ///
-    /// # Errors
-    /// [`LoginError`].
-    pub async fn login(&self, username: &str, password: SecretString, peer: IpAddr) -> Result<Account, LoginError> {
-        let outcome = self.judge(username, password, peer).await;
-        match &outcome {
-            Ok(account) => {
-                metrics::login("ok");
-                tracing::info!(subject = account.subject, %peer, "a login succeeded");
-            }
-            Err(LoginError::Refused) => {
-                metrics::login("refused");
-                tracing::info!(%peer, "a login was refused");
-            }
-            Err(LoginError::Throttled { .. }) => {
-                metrics::login("throttled");
-                tracing::info!(%peer, "a login was held back: too many failed ones");
-            }
-            Err(LoginError::Store(problem)) => tracing::error!(%problem, "a login failed for want of the store"),
-            Err(LoginError::Password(problem)) => tracing::error!(%problem, "a login failed for want of a hash"),
+        Self {
+            revocations: Revocations::new(Arc::clone(&store), settings),
+            store,
+            passwords,
+            throttle: Throttle::new(settings.max_failed_logins_per_minute),
+            audit: AuditLog::none(),
+            hash_logs_in: settings.login_with_password_hash,
+            refusal_takes: login::REFUSAL_TAKES,
         }
-        outcome
     }
 
-    async fn judge(&self, username: &str, password: SecretString, peer: IpAddr) -> Result<Account, LoginError> {
-        let throttle = || {
-            let now = Instant::now();
-            self.throttle.check(username, peer, now).map_err(|retry_after| LoginError::Throttled { retry_after })
-        };
-        throttle()?;
-        let account = match check_username(username) {
-            Ok(()) => self.store.account_by_name(username).await.map_err(LoginError::Store)?,
-            Err(_) => None,
-        };
-        let turn = self.passwords.turn().await.map_err(LoginError::Password)?;
-        // Again: others may have failed while this one waited for its turn. So logins sent at once pass
-        // the limit by no more than the turns there are.
-        throttle()?;
-        let attempt = self.throttle.attempt(username, peer);
-        let hash = account.as_ref().map(|account| account.password_hash.clone());
-        let (fits, turn) = turn.verify(password, hash).await.map_err(LoginError::Password)?;
-        let account = account.filter(|account| fits && !account.disabled);
-        match account {
-            Some(_) => attempt.succeeded(),
-            None => drop(attempt),
-        }
-        // Only now: the next one's check must see this one's failure.
-        drop(turn);
-        account.ok_or(LoginError::Refused)
+    /// Takes things back by these revocations, which wake whoever closes this gateway's sockets.
+    #[must_use]
+    pub fn revoking_by(self, revocations: Revocations) -> Self {
+        Self { revocations, ..self }
     }
 
-    /// Makes an account.
+    /// The revocations, for what else is taken back.
+    #[must_use]
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Tells logins to that audit log.
+    #[must_use]
+    pub fn with_audit(self, audit: AuditLog) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// Makes an account that may do all that its role allows.
     ///
     /// # Errors
     /// [`AccountError`]: the name or the password will not do, or the name is taken.
     pub async fn create(&self, username: &str, password: SecretString, role: Role) -> Result<Account, AccountError> {
+        self.create_with(username, password, role, None).await
+    }
+
+    /// Makes an account; `scopes`: what it may do, if that is less than all that its role allows.
+    ///
+    /// # Errors
+    /// [`AccountError`]: the name, the password or the scopes will not do, or the name is taken.
+    pub async fn create_with(
+        &self,
+        username: &str,
+        password: SecretString,
+        role: Role,
+        scopes: Option<BTreeSet<Scope>>,
+    ) -> Result<Account, AccountError> {
         check_username(username)?;
         check_password(&password)?;
+        check_scopes(role, scopes.as_ref())?;
+        let hash = self.hash(password).await?;
+        self.add(username, hash, role, scopes).await
+    }
+
+    /// Makes an account of what has been checked.
+    async fn add(
+        &self,
+        username: &str,
+        password_hash: String,
+        role: Role,
+        scopes: Option<BTreeSet<Scope>>,
+    ) -> Result<Account, AccountError> {
         let account = Account {
             subject: Uuid::new_v4().to_string(),
             username: username.to_owned(),
             role,
-            password_hash: self.hash(password).await?,
+            password_hash,
             disabled: false,
             created_at_ms: now_ms(),
+            scopes,
+            password_changed_at_ms: 0,
+            revision: 0,
         };
         self.store.create_account(account.clone()).await?;
         Ok(account)
@@ -213,33 +223,6 @@ impl Accounts {
     /// [`AccountError::Store`].
     pub async fn list(&self) -> Result<Vec<Account>, AccountError> {
         Ok(self.store.accounts().await?)
-    }
-
-    /// Shuts an account out, or lets it in again. What it had got until it was shut out is taken back for good: its
-    /// tokens are refused from the next request on, and its sockets are closed, on every gateway of the store.
-    ///
-    /// # Errors
-    /// [`AccountError::NoSuchAccount`] or [`AccountError::Store`].
-    pub async fn set_disabled(&self, username: &str, disabled: bool) -> Result<Account, AccountError> {
-        let account = Account { disabled, ..self.named(username).await? };
-        self.store.update_account(account.clone()).await?;
-        if disabled {
-            self.revocations.revoke_subject(&account.subject).await?;
-        }
-        Ok(account)
-    }
-
-    /// Gives an account another password.
-    ///
-    /// # Errors
-    /// [`AccountError`]: no such account, or the password will not do.
-    pub async fn set_password(&self, username: &str, password: SecretString) -> Result<Account, AccountError> {
-        check_password(&password)?;
-        let password_hash = self.hash(password).await?;
-        // Read after the slow part, so that a change made meanwhile is not written over.
-        let account = Account { password_hash, ..self.named(username).await? };
-        self.store.update_account(account.clone()).await?;
-        Ok(account)
     }
 
     /// Makes the account `admin` if there is no account at all: with the password in `password_file` (one
@@ -267,10 +250,16 @@ impl Accounts {
         }
     }
 
+    /// Takes everything back that the account was given.
+    async fn revoke(&self, account: &Account) -> Result<(), AccountError> {
+        Ok(self.revocations.revoke_subject(&account.subject).await?)
+    }
+
     async fn hash(&self, password: SecretString) -> Result<String, PasswordError> {
         self.passwords.turn().await?.hash(password).await
     }
 
+    /// The account of that name.
     async fn named(&self, username: &str) -> Result<Account, AccountError> {
         self.store.account_by_name(username).await?.ok_or(AccountError::NoSuchAccount)
     }
@@ -286,6 +275,19 @@ fn check_username(username: &str) -> Result<(), AccountError> {
         bad("it has no blanks at its ends")
     } else {
         Ok(())
+    }
+}
+
+/// A set of scopes is part of what the role allows, and not empty.
+fn check_scopes(role: Role, scopes: Option<&BTreeSet<Scope>>) -> Result<(), AccountError> {
+    let allowed = role.scopes();
+    match scopes {
+        Some(scopes) if scopes.is_empty() => Err(AccountError::NoScopes),
+        Some(scopes) => match scopes.iter().find(|scope| !allowed.contains(scope)) {
+            Some(scope) => Err(AccountError::Scope { role, scope: *scope }),
+            None => Ok(()),
+        },
+        None => Ok(()),
     }
 }
 

@@ -14,11 +14,13 @@ use http::header::ORIGIN;
 
 use super::bearer::{self, BearerError};
 use super::issuers::OutsideIssuers;
+use super::keys::{self, ApiKeys};
 use super::revocation;
 use super::ticket::{self, Ticket, TicketError, Tickets};
 use super::token::Tokens;
-use crate::api::Principal;
+use crate::api::principal::{Login, Principal};
 use crate::store::{SharedStore, StoreError};
+use crate::telemetry::time::now_ms;
 
 /// Why a request has no principal. The texts are for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +46,7 @@ pub struct Authenticator {
     /// Others whose tokens are accepted.
     outside: Option<OutsideIssuers>,
     tickets: Tickets,
+    keys: ApiKeys,
 }
 
 impl Authenticator {
@@ -51,7 +54,8 @@ impl Authenticator {
     #[must_use]
     pub fn new(tokens: Arc<Tokens>, store: SharedStore, query_token: bool) -> Self {
         let tickets = Tickets::new(Arc::clone(&store));
-        Self { tokens, store, query_token, outside: None, tickets }
+        let keys = ApiKeys::new(Arc::clone(&store));
+        Self { tokens, store, query_token, outside: None, tickets, keys }
     }
 
     /// Accepts the tokens of these issuers too.
@@ -103,11 +107,31 @@ impl Authenticator {
     /// # Errors
     /// [`AuthError::InvalidToken`] or [`AuthError::Store`].
     pub async fn authenticate_token(&self, token: &str) -> Result<Principal, AuthError> {
+        if keys::is_meant(token) {
+            return self.authenticate_key(token).await;
+        }
         let principal = match (self.tokens.verify(token), &self.outside) {
             (Err(refused), Some(outside)) if refused.is_of_others() => outside.verify(token).await,
             (verified, _) => verified,
         };
         self.still_good(principal.map_err(|refused| refuse(refused.reason()))?).await
+    }
+
+    /// Whose API key is this? It serves in an access token's place, for as long as it lasts.
+    async fn authenticate_key(&self, text: &str) -> Result<Principal, AuthError> {
+        let found = self.keys.verify(text).await.map_err(AuthError::Store)?;
+        let Some((key, account)) = found else { return Err(refuse("an API key that is not valid")) };
+        let principal = Principal {
+            scopes: account.allowed(),
+            subject: account.subject,
+            username: account.username,
+            role: account.role,
+            expires_at: key.expires_at_ms / 1_000,
+            token_id: key.id.clone(),
+            login: Login { began_ms: now_ms(), key: key.id },
+            issuer: None,
+        };
+        self.still_good(principal).await
     }
 
     /// What of a principal holds now, after what was done to its account and its login.
@@ -129,12 +153,21 @@ impl Authenticator {
             _ if revoked => Err(refuse("revoked")),
             None => Err(refuse("no such account any more")),
             Some(account) if account.disabled => Err(refuse("the account is disabled")),
+            // The same clock wrote both, or clocks that tokens demand to agree.
+            Some(account) if principal.login.began_ms <= account.password_changed_at_ms => {
+                Err(refuse("the account has another password since"))
+            }
             Some(account) => {
-                let allowed = account.role.scopes();
-                if !principal.role.scopes().is_subset(&allowed) {
-                    principal.role = account.role;
-                    principal.scopes.retain(|scope| allowed.contains(scope));
+                if let Some(id) = keys::id_of(&principal)
+                    && self.keys.find(id).await.map_err(away)?.is_none()
+                {
+                    return Err(refuse("its API key has ended"));
                 }
+                if !principal.role.scopes().is_subset(&account.role.scopes()) {
+                    principal.role = account.role;
+                }
+                let allowed = account.allowed();
+                principal.scopes.retain(|scope| allowed.contains(scope));
                 Ok(principal)
             }
         }

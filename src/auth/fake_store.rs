@@ -10,15 +10,16 @@ use uuid::Uuid;
 use crate::api::Role;
 use crate::api::selector::TypeSet;
 use crate::store::{
-    Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
-    NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow, SlotAsked, SlotCounts,
-    SlotLimits, SlotOutcome, Spend, Store, StoreError,
+    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery,
+    LogBounds, NewSession, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow,
+    SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError,
 };
 
 /// Accounts by name. After [`Store::close`] it is away.
 #[derive(Debug, Default)]
 pub(crate) struct FakeStore {
     accounts: Mutex<BTreeMap<String, Account>>,
+    audit: Mutex<Vec<AuditEntry>>,
     /// Notes; they never end.
     notes: Mutex<BTreeMap<(NoteKind, String), Note>>,
     away: AtomicBool,
@@ -33,6 +34,9 @@ pub(crate) fn account(username: &str, role: Role) -> Account {
         password_hash: "$none".to_owned(),
         disabled: false,
         created_at_ms: 1,
+        scopes: None,
+        password_changed_at_ms: 0,
+        revision: 0,
     }
 }
 
@@ -162,11 +166,11 @@ impl Store for FakeStore {
         accounts.insert(account.username.clone(), account);
         Ok(())
     }
-    async fn update_account(&self, account: Account) -> Result<(), StoreError> {
+    async fn update_account(&self, account: Account) -> Result<bool, StoreError> {
         let mut accounts = self.here()?;
         let old = accounts.values_mut().find(|one| one.subject == account.subject).ok_or(StoreError::Missing)?;
         *old = account;
-        Ok(())
+        Ok(true)
     }
     async fn account_by_name(&self, username: &str) -> Result<Option<Account>, StoreError> {
         Ok(self.here()?.get(username).cloned())
@@ -176,6 +180,18 @@ impl Store for FakeStore {
     }
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         Ok(self.here()?.values().cloned().collect())
+    }
+    async fn append_audit(&self, mut entries: Vec<AuditEntry>) -> Result<(), StoreError> {
+        drop(self.here()?);
+        self.audit.lock().append(&mut entries);
+        Ok(())
+    }
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        drop(self.here()?);
+        Ok(self.audit.lock().iter().rev().filter(|entry| query.wants(entry)).cloned().collect())
+    }
+    async fn forget_audit(&self, _before_ms: u64) -> Result<(), StoreError> {
+        Err(StoreError::Missing)
     }
     async fn put_note(&self, note: Note) -> Result<bool, StoreError> {
         drop(self.here()?);

@@ -11,17 +11,21 @@
 //! It must not know HTTP routes, sockets or sessions.
 
 pub mod accounts;
+pub mod audit;
 pub mod authenticator;
 pub mod bearer;
 pub mod fetch;
 pub mod host;
 pub mod issuers;
+pub mod keys;
 pub mod logins;
+mod md5_crypt;
 pub mod origin;
 pub mod password;
 pub mod random;
 pub mod revocation;
 pub mod secret;
+pub mod system_hash;
 pub mod throttle;
 pub mod ticket;
 pub mod token;
@@ -29,10 +33,14 @@ pub mod token;
 #[cfg(test)]
 pub(crate) mod fake_store;
 
-pub use accounts::{AccountError, Accounts, FirstAdmin, LoginError, make_password};
+pub use accounts::{
+    AcceptError, AccountChange, AccountError, Accounts, FirstAdmin, Imported, LoginError, make_password,
+};
+pub use audit::AuditLog;
 pub use authenticator::{AuthError, Authenticator};
 pub use bearer::BearerError;
 pub use issuers::OutsideIssuers;
+pub use keys::{ApiKey, ApiKeys, KeyError, NewKey};
 pub use logins::{Logins, RefreshError, TokenPair};
 pub use origin::OriginError;
 pub use revocation::Revocations;

@@ -1,4 +1,5 @@
-//! Passwords: hashed and verified with argon2id, at most as many at once as there are cores.
+//! Passwords: hashed with argon2id, verified with that or as a system keeps them; at most as many at once as there are
+//! cores.
 //!
 //! Invariants:
 //! - A hash runs on a blocking thread and only with a [`Turn`]; there are as many turns as cores, and each
@@ -11,6 +12,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::system_hash::{self, Scheme};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use secrecy::{ExposeSecret, SecretString};
@@ -151,6 +153,15 @@ impl Hasher {
     }
 
     fn verify(&self, password: &SecretString, hash: Option<&str>) -> bool {
+        if let Some(hash) = hash.filter(|hash| Scheme::of(hash).is_some()) {
+            // Not less work than any other login.
+            self.verify_own(password, None);
+            return system_hash::verify(password.expose_secret(), hash);
+        }
+        self.verify_own(password, hash)
+    }
+
+    fn verify_own(&self, password: &SecretString, hash: Option<&str>) -> bool {
         let stored = hash.map(PasswordHash::new);
         if let Some(Err(problem)) = &stored {
             tracing::error!(%problem, "a stored password hash can't be read; set the account's password anew");

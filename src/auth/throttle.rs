@@ -1,8 +1,11 @@
-//! Holds back those who guess passwords: so many failed logins a minute for one name and for one address.
+//! Holds back those who guess passwords: so many failed logins a minute for one name from one address, more for one
+//! name from everywhere, and more again for one address with all names.
 //!
 //! Invariants:
-//! - At most `MAX_KEYS` names and as many addresses are remembered, each with at most as many moments as
-//!   its limit: memory is bounded whatever is thrown at it.
+//! - At most `MAX_KEYS` of each kind are remembered, each with at most as many moments as its limit: memory is bounded
+//!   whatever is thrown at it.
+//! - Whoever has logged in from an address is not held back there by what others do elsewhere: guessing from many
+//!   addresses can't lock an owner out of where the account is used.
 //! - The wait that a caller is told is exact: at its end the next attempt is let through.
 //! - Attempts that were held back do not count; else a guesser could lock an account for ever.
 //!
@@ -17,6 +20,8 @@ use parking_lot::Mutex;
 
 /// The time over which failures count.
 const WINDOW: Duration = Duration::from_secs(60);
+/// One name may fail so many times as often from everywhere as from one address.
+const NAME_FACTOR: usize = 5;
 /// One address may fail so many times as often as one name: many people can share an address (a proxy, an
 /// office), and one who guesses at one account must not hold back its neighbours.
 const ADDRESS_FACTOR: usize = 10;
@@ -35,18 +40,25 @@ pub struct Throttle {
 
 #[derive(Debug)]
 struct Failures {
+    by_both: Windows<(String, IpAddr)>,
     by_name: Windows<String>,
     by_address: Windows<IpAddr>,
+    /// Where names have logged in, and when last.
+    known: HashMap<(String, IpAddr), Instant>,
 }
 
 impl Throttle {
-    /// Lets `limit` failed logins a minute through for one name, ten times as many for one address (for
-    /// IPv6 its /64 network). A limit of 0 counts as 1.
+    /// Lets `limit` failed logins a minute through for one name from one address (for IPv6 its /64 network), five
+    /// times as many for one name, ten times as many for one address. A limit of 0 counts as 1.
     #[must_use]
     pub fn new(limit: u32) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
-        let failures =
-            Failures { by_name: Windows::new(limit), by_address: Windows::new(limit.saturating_mul(ADDRESS_FACTOR)) };
+        let failures = Failures {
+            by_both: Windows::new(limit),
+            by_name: Windows::new(limit.saturating_mul(NAME_FACTOR)),
+            by_address: Windows::new(limit.saturating_mul(ADDRESS_FACTOR)),
+            known: HashMap::new(),
+        };
         Self { failures: Mutex::new(failures) }
     }
 
@@ -56,7 +68,12 @@ impl Throttle {
     /// How long to wait before the next attempt.
     pub fn check(&self, username: &str, peer: IpAddr, now: Instant) -> Result<(), Duration> {
         let failures = self.failures.lock();
-        let waits = [failures.by_name.wait(&name_key(username), now), failures.by_address.wait(&network(peer), now)];
+        let (name, address) = (name_key(username), network(peer));
+        let of_address = failures.by_address.wait(&address, now);
+        let of_name = failures.by_name.wait(&name, now);
+        let both = (name, address);
+        let of_name = of_name.filter(|_| !failures.known.contains_key(&both));
+        let waits = [failures.by_both.wait(&both, now), of_name, of_address];
         waits.into_iter().flatten().max().map_or(Ok(()), Err)
     }
 
@@ -68,8 +85,34 @@ impl Throttle {
 
     fn failed(&self, username: &str, peer: IpAddr, now: Instant) {
         let mut failures = self.failures.lock();
+        failures.by_both.add((name_key(username), network(peer)), now);
         failures.by_name.add(name_key(username), now);
         failures.by_address.add(network(peer), now);
+    }
+
+    fn succeeded(&self, username: &str, peer: IpAddr, now: Instant) {
+        let known = &mut self.failures.lock().known;
+        let both = (name_key(username), network(peer));
+        if !known.contains_key(&both) && known.len() >= MAX_KEYS {
+            let longest_ago = known.iter().min_by_key(|(_, at)| **at).map(|(key, _)| key.clone());
+            if let Some(key) = longest_ago {
+                known.remove(&key);
+            }
+        }
+        known.insert(both, now);
+    }
+
+    /// May a secret that needs no name (a key, an invitation) be tried from this address?
+    ///
+    /// # Errors
+    /// How long to wait before the next attempt.
+    pub fn check_address(&self, peer: IpAddr, now: Instant) -> Result<(), Duration> {
+        self.failures.lock().by_address.wait(&network(peer), now).map_or(Ok(()), Err)
+    }
+
+    /// Such a secret was wrong.
+    pub fn address_failed(&self, peer: IpAddr, now: Instant) {
+        self.failures.lock().by_address.add(network(peer), now);
     }
 }
 
@@ -83,9 +126,10 @@ pub struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// It was the right password: nothing is counted.
+    /// It was the right password: nothing is counted, and the name is known at this address.
     pub fn succeeded(mut self) {
         self.failed = false;
+        self.throttle.succeeded(self.username, self.peer, Instant::now());
     }
 }
 
@@ -196,7 +240,49 @@ mod tests {
         }
         assert!(throttle.check("ada", HERE, now).is_err());
         assert_eq!(throttle.check("bob", HERE, now), Ok(()));
-        assert!(throttle.check("ada", address("198.51.100.7"), now).is_err(), "from anywhere");
+        assert_eq!(throttle.check("ada", address("198.51.100.7"), now), Ok(()), "one address locks nobody out");
+    }
+
+    #[test]
+    fn c7_guessing_from_many_addresses_is_held_back_but_not_where_the_owner_has_logged_in() {
+        let (throttle, now) = (Throttle::new(2), Instant::now());
+        let home = address("203.0.113.9");
+        throttle.attempt("ada", home).succeeded();
+        for host in 0..2 * NAME_FACTOR {
+            assert_eq!(throttle.check("ada", address(&format!("198.51.100.{host}")), now), Ok(()));
+            throttle.failed("ada", address(&format!("198.51.100.{host}")), now);
+        }
+        assert_eq!(throttle.check("ada", address("198.51.100.77"), now), Err(WINDOW), "from a new address");
+        assert_eq!(throttle.check("ada", home, now), Ok(()), "the owner gets in");
+        assert_eq!(throttle.check("bob", address("198.51.100.1"), now), Ok(()));
+        for _ in 0..2 {
+            throttle.failed("ada", home, now);
+        }
+        assert_eq!(throttle.check("ada", home, now), Err(WINDOW), "who guesses there is held back all the same");
+        assert_eq!(throttle.check("ada", home, now + WINDOW), Ok(()), "and not for ever");
+    }
+
+    #[test]
+    fn known_addresses_are_bounded_and_those_used_last_stay() {
+        let (throttle, start) = (Throttle::new(1), Instant::now());
+        for n in 0..MAX_KEYS + 50 {
+            throttle.succeeded(&format!("name {n}"), HERE, start + Duration::from_millis(n as u64));
+        }
+        let failures = throttle.failures.lock();
+        assert_eq!(failures.known.len(), MAX_KEYS);
+        let knows = |n: usize| failures.known.contains_key(&(format!("name {n}"), HERE));
+        assert!(!knows(49) && knows(50) && knows(MAX_KEYS + 49));
+    }
+
+    #[test]
+    fn secrets_without_a_name_count_for_their_address_only() {
+        let (throttle, now) = (Throttle::new(1), Instant::now());
+        for _ in 0..ADDRESS_FACTOR {
+            assert_eq!(throttle.check_address(HERE, now), Ok(()));
+            throttle.address_failed(HERE, now);
+        }
+        assert_eq!(throttle.check_address(HERE, now), Err(WINDOW));
+        assert_eq!(throttle.check_address(address("192.0.2.2"), now), Ok(()));
     }
 
     #[test]

@@ -180,7 +180,7 @@ impl Grant {
             subject: account.subject.clone(),
             username: account.username.clone(),
             role: account.role,
-            scopes: account.role.scopes(),
+            scopes: account.allowed(),
             login,
         }
     }
@@ -246,7 +246,7 @@ impl Tokens {
         Ok(is_other)
     }
 
-    /// A token for that account with all scopes of its role, as by a login of its own.
+    /// A token for that account with all that it may do, as by a login of its own.
     #[must_use]
     pub fn issue(&self, account: &Account) -> AccessToken {
         let key = uuid::Uuid::new_v4().simple().to_string();

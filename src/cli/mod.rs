@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand, each with its arguments and a `run`.
 //!
-//! Commands of operators (`serve`, `user`, `healthcheck`, `doctor`, `credentials`, `config`) read the settings and work on
+//! Commands of operators (`serve`, `user`, `keys`, `healthcheck`, `doctor`, `credentials`, `config`) read the settings and work on
 //! this machine. `protocol` prints a document and needs nothing. Commands of callers (`exec`, `chat`, `attach`,
 //! `sessions`, `login`, `logout`) talk to a gateway through [`crate::client`] and know no settings. What people see goes
 //! through `output` or `screen`.
@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod exec;
 pub mod exit;
 pub mod healthcheck;
+pub mod keys;
 pub mod login;
 pub mod logout;
 pub mod protocol;
@@ -86,6 +87,7 @@ pub enum Command {
     #[command(after_help = examples::LOGOUT)]
     Logout(logout::LogoutArgs),
     User(user::Args),
+    Keys(keys::Args),
     Healthcheck(healthcheck::Args),
     Doctor(doctor::Args),
     Credentials(credentials::Args),
@@ -122,6 +124,7 @@ pub async fn run(command: Command, env: &Environment) -> ExitCode {
         Command::Login(args) => login::run(args).await,
         Command::Logout(args) => logout::run(args).await,
         Command::User(args) => user::run(&args, env).await.into(),
+        Command::Keys(args) => keys::run(&args, env).await.into(),
         Command::Healthcheck(args) => healthcheck::run(&args, env).await.into(),
         Command::Doctor(args) => doctor::run(&args, env).await.into(),
         Command::Credentials(args) => credentials::run(&args, env).await.into(),

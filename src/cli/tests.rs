@@ -31,6 +31,7 @@ fn all_commands_are_there_and_the_sweeps_helper_is_not_shown() {
         "login",
         "logout",
         "user",
+        "keys",
         "healthcheck",
         "doctor",
         "credentials",

@@ -1,21 +1,26 @@
 //! `cc-gateway user`: the accounts, changed in the store itself while no gateway runs on it.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::{Args as ClapArgs, Subcommand};
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::json;
-
 use super::settings::{self, SettingsArgs};
 use super::{Exit, output};
 use crate::api::Role;
-use crate::auth::{AccountError, Accounts, make_password};
+use crate::api::Scope;
+use crate::auth::audit::Deed;
+use crate::auth::{AccountChange, AccountError, Accounts, KeyError, make_password};
 use crate::config::data_dir::{self, DataDirError};
 use crate::config::{Environment, Settings};
-use crate::store::{self, Account, SharedStore, StoreError};
+use crate::store::{self, SharedStore, StoreError};
 use crate::telemetry::time::rfc3339_ms;
+use clap::{Args as ClapArgs, Subcommand};
+use secrecy::{ExposeSecret, SecretString};
+
+#[cfg(test)]
+mod tests;
+mod told;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -23,12 +28,16 @@ Examples:
   cc-gateway user add root2 --role admin --password-file ./password
   pass show alice | cc-gateway user password alice --password-file -
   cc-gateway user disable alice
+  cc-gateway user set alice --scopes run,watch --role user
+  cc-gateway user invite --role user                 makes a code for POST /auth/accept
+  cc-gateway user import --shadow /etc/shadow --dry-run
   cc-gateway user list --json
 
-Accounts can be changed only while no gateway runs on the same data directory: stop it first.
+With the embedded store accounts can be changed only while no gateway runs on the same data directory: stop
+it first, or use the methods account.* of a running one.
 Run it as the user the gateway runs as, with the same settings.";
 
-/// Add, list, disable or enable accounts, or set a password.
+/// Add, invite, import, list, change, disable or enable accounts, or set a password.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = EXAMPLES, arg_required_else_help = true)]
 pub struct Args {
@@ -51,9 +60,47 @@ pub enum Action {
         /// What it may do: `user` sees its own sessions, `admin` sees everybody's.
         #[arg(long, default_value = "user", value_parser = role)]
         role: Role,
+        /// What it may do, if that is less than its role allows.
+        #[arg(long, value_delimiter = ',', value_parser = scope)]
+        scopes: Option<Vec<Scope>>,
         /// Where its password comes from.
         #[command(flatten)]
         password: PasswordArgs,
+    },
+    /// Change an account's role or scopes.
+    Set {
+        /// Its name.
+        name: String,
+        /// Its new role.
+        #[arg(long, value_parser = role)]
+        role: Option<Role>,
+        /// What it may do from now on.
+        #[arg(long, value_delimiter = ',', value_parser = scope)]
+        scopes: Option<Vec<Scope>>,
+    },
+    /// Make a code that makes an account, once; it is shown once.
+    Invite {
+        /// The role of the account to come.
+        #[arg(long, default_value = "user", value_parser = role)]
+        role: Role,
+        /// What it may do, if that is less than its role allows.
+        #[arg(long, value_delimiter = ',', value_parser = scope)]
+        scopes: Option<Vec<Scope>>,
+        /// How many hours the code holds; three days by default.
+        #[arg(long)]
+        hours: Option<u32>,
+    },
+    /// Make accounts of the lines of a system's shadow file: they log in with the passwords they have there.
+    Import {
+        /// The file.
+        #[arg(long, value_name = "FILE")]
+        shadow: PathBuf,
+        /// Their role.
+        #[arg(long, default_value = "user", value_parser = role)]
+        role: Role,
+        /// Say what would be made, and make nothing.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// List the accounts.
     List {
@@ -89,13 +136,18 @@ pub struct PasswordArgs {
     pub password_file: Option<PathBuf>,
 }
 
+/// One scope of a list.
+pub(super) fn scope(text: &str) -> Result<Scope, crate::api::principal::UnknownScope> {
+    text.parse()
+}
+
 fn role(text: &str) -> Result<Role, crate::api::principal::UnknownRole> {
     text.parse()
 }
 
 /// Why nothing was done. For the operator: names paths.
 #[derive(Debug, thiserror::Error)]
-enum UserError {
+pub(super) enum UserError {
     #[error(transparent)]
     DataDirectory(#[from] DataDirError),
     #[error(
@@ -104,6 +156,10 @@ enum UserError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Account(#[from] AccountError),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("{} can't be read: {source}", path.display())]
+    Shadow { path: PathBuf, source: std::io::Error },
     #[error("the password can't be read from {from}: {source}")]
     Password { from: String, source: std::io::Error },
 }
@@ -131,10 +187,29 @@ async fn act(action: &Action, settings: &Settings) -> Result<String, UserError> 
     let store = open(settings).await?;
     let accounts = Accounts::new(Arc::clone(&store), &settings.auth);
     let said = match action {
-        Action::Add { name, role, password } => {
+        Action::Add { name, role, scopes, password } => {
             let (password, made) = password_from(password)?;
-            let account = accounts.create(name, password, *role).await?;
+            let account = accounts.create_with(name, password, *role, set(scopes.as_deref())).await?;
             Ok(with_password(format!("{} can log in ({})", account.username, account.role), made))
+        }
+        Action::Set { name, role, scopes } => {
+            let scopes = scopes.as_deref().map(|scopes| set(Some(scopes)));
+            let change = AccountChange { role: *role, scopes, ..AccountChange::default() };
+            let account = accounts.change(name, change).await?;
+            let words: Vec<&str> = account.allowed().iter().map(|scope| scope.as_str()).collect();
+            Ok(format!("{} is {} and may {}", account.username, account.role, words.join(", ")))
+        }
+        Action::Invite { role, scopes, hours } => {
+            let seconds = hours.map(|hours| u64::from(hours) * 3_600);
+            let (code, ends) = accounts.invite(*role, set(scopes.as_deref()), seconds).await?;
+            let code = code.expose_secret();
+            Ok(format!("the invitation holds until {}; its code, shown this once: {code}", rfc3339_ms(ends)))
+        }
+        Action::Import { shadow, role, dry_run } => {
+            let unreadable = |source| UserError::Shadow { path: shadow.clone(), source };
+            let text = SecretString::from(std::fs::read_to_string(shadow).map_err(unreadable)?);
+            let outcomes = accounts.import(text.expose_secret(), *role, *dry_run).await?;
+            Ok(told::imported(&outcomes, *dry_run))
         }
         Action::Password { name, password } => {
             let (password, made) = password_from(password)?;
@@ -149,13 +224,45 @@ async fn act(action: &Action, settings: &Settings) -> Result<String, UserError> 
             let account = accounts.set_disabled(name, false).await?;
             Ok(format!("{} can log in again", account.username))
         }
-        Action::List { json } => accounts.list().await.map(|all| if *json { as_json(&all) } else { as_text(&all) }),
+        Action::List { json } => {
+            accounts.list().await.map(|all| if *json { told::as_json(&all) } else { told::as_text(&all) })
+        }
     };
+    if said.is_ok()
+        && let Some((action, name)) = audited(action)
+    {
+        note(&store, action, name).await?;
+    }
     store.close().await;
     Ok(said?)
 }
 
-async fn open(settings: &Settings) -> Result<SharedStore, UserError> {
+/// The word for the audit log, and whom it was done to; `None`: nothing was changed.
+fn audited(action: &Action) -> Option<(&'static str, Option<String>)> {
+    match action {
+        Action::Add { name, .. } => Some(("operator.user.add", Some(name.clone()))),
+        Action::Set { name, .. } => Some(("operator.user.set", Some(name.clone()))),
+        Action::Invite { .. } => Some(("operator.user.invite", None)),
+        Action::Import { dry_run, .. } => (!dry_run).then_some(("operator.user.import", None)),
+        Action::Password { name, .. } => Some(("operator.user.password", Some(name.clone()))),
+        Action::Disable { name } => Some(("operator.user.disable", Some(name.clone()))),
+        Action::Enable { name } => Some(("operator.user.enable", Some(name.clone()))),
+        Action::List { .. } => None,
+    }
+}
+
+/// Writes it into the audit log.
+pub(super) async fn note(store: &SharedStore, action: &'static str, target: Option<String>) -> Result<(), UserError> {
+    let mut entry = Deed { target, ..Deed::new(action) }.entry();
+    entry.username = "operator".to_owned();
+    Ok(store.append_audit(vec![entry]).await?)
+}
+
+fn set(scopes: Option<&[Scope]>) -> Option<BTreeSet<Scope>> {
+    scopes.map(|scopes| scopes.iter().copied().collect())
+}
+
+pub(super) async fn open(settings: &Settings) -> Result<SharedStore, UserError> {
     data_dir::prepare(&settings.data.data_dir)?;
     Ok(store::open(settings).await?)
 }
@@ -190,118 +297,5 @@ fn with_password(said: String, made: Option<SecretString>) -> String {
     match made {
         Some(password) => format!("{said}; the password, shown this once: {}", password.expose_secret()),
         None => said,
-    }
-}
-
-fn as_text(accounts: &[Account]) -> String {
-    let width = accounts.iter().map(|account| account.username.chars().count()).max().unwrap_or_default().max(4);
-    let mut text = format!("{:width$}  {:5}  {:8}  MADE\n", "NAME", "ROLE", "STATE");
-    for account in accounts {
-        let state = if account.disabled { "disabled" } else { "enabled" };
-        let (name, made) = (output::plain_line(&account.username), rfc3339_ms(account.created_at_ms));
-        text.push_str(&format!("{name:width$}  {:5}  {state:8}  {made}\n", account.role.as_str()));
-    }
-    text
-}
-
-fn as_json(accounts: &[Account]) -> String {
-    let all: Vec<_> = accounts
-        .iter()
-        .map(|account| {
-            json!({
-                "id": account.subject, "username": account.username, "role": account.role,
-                "disabled": account.disabled, "created_at": rfc3339_ms(account.created_at_ms),
-            })
-        })
-        .collect();
-    format!("{:#}", serde_json::Value::from(all))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
-
-    use super::*;
-
-    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-    fn world() -> (tempfile::TempDir, Settings) {
-        let home = tempfile::tempdir().unwrap();
-        let mut settings = Settings::default();
-        settings.data.data_dir = home.path().join("data");
-        settings.data.store_url = format!("sqlite:{}", settings.data.data_dir.join("gateway.db").display());
-        (home, settings)
-    }
-
-    fn add(name: &str, file: Option<PathBuf>) -> Action {
-        Action::Add { name: name.to_owned(), role: Role::User, password: PasswordArgs { password_file: file } }
-    }
-
-    async fn logs_in(settings: &Settings, name: &str, password: &str) -> bool {
-        let store = open(settings).await.unwrap();
-        let accounts = Accounts::new(Arc::clone(&store), &settings.auth);
-        let outcome = accounts.login(name, password.into(), PEER).await.is_ok();
-        store.close().await;
-        outcome
-    }
-
-    #[tokio::test]
-    async fn a_password_that_was_made_is_shown_once_and_lets_in() {
-        let (_home, settings) = world();
-        let said = act(&add("alice", None), &settings).await.unwrap();
-        let password = said.rsplit(' ').next().unwrap();
-        assert!(logs_in(&settings, "alice", password).await, "{said}");
-        let listed = act(&Action::List { json: false }, &settings).await.unwrap();
-        assert!(listed.contains("alice  user   enabled") && !listed.contains(password), "{listed}");
-    }
-
-    #[tokio::test]
-    async fn a_password_from_a_file_is_not_shown_and_replaces_the_old_one() {
-        let (home, settings) = world();
-        let file = home.path().join("password");
-        std::fs::write(&file, "correct horse\n").unwrap();
-        let said = act(&add("bob", Some(file.clone())), &settings).await.unwrap();
-        assert_eq!(said, "bob can log in (user)");
-        assert!(logs_in(&settings, "bob", "correct horse").await);
-        std::fs::write(&file, "battery staple").unwrap();
-        let password = PasswordArgs { password_file: Some(file) };
-        act(&Action::Password { name: "bob".to_owned(), password }, &settings).await.unwrap();
-        assert!(logs_in(&settings, "bob", "battery staple").await);
-        assert!(!logs_in(&settings, "bob", "correct horse").await);
-    }
-
-    #[tokio::test]
-    async fn a_disabled_account_is_shut_out_until_it_is_enabled() {
-        let (home, settings) = world();
-        let file = home.path().join("password");
-        std::fs::write(&file, "correct horse").unwrap();
-        act(&add("carol", Some(file)), &settings).await.unwrap();
-        act(&Action::Disable { name: "carol".to_owned() }, &settings).await.unwrap();
-        assert!(!logs_in(&settings, "carol", "correct horse").await);
-        let listed = act(&Action::List { json: true }, &settings).await.unwrap();
-        let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
-        assert_eq!((&listed[0]["username"], &listed[0]["disabled"]), (&"carol".into(), &true.into()));
-        assert!(listed[0].get("password_hash").is_none());
-        act(&Action::Enable { name: "carol".to_owned() }, &settings).await.unwrap();
-        assert!(logs_in(&settings, "carol", "correct horse").await);
-    }
-
-    #[tokio::test]
-    async fn while_a_gateway_runs_nothing_is_changed_and_the_way_out_is_said() {
-        let (_home, settings) = world();
-        let gateway = open(&settings).await.unwrap();
-        let refused = act(&add("dave", None), &settings).await.unwrap_err().to_string();
-        assert!(refused.contains("stop it, run this again"), "{refused}");
-        assert_eq!(gateway.accounts().await.unwrap(), []);
-    }
-
-    #[tokio::test]
-    async fn an_account_that_is_not_there_or_taken_is_told() {
-        let (_home, settings) = world();
-        let error = act(&Action::Enable { name: "eve".to_owned() }, &settings).await.unwrap_err();
-        assert_eq!(error.to_string(), "there is no account of that name");
-        act(&add("eve", None), &settings).await.unwrap();
-        let error = act(&add("eve", None), &settings).await.unwrap_err();
-        assert_eq!(error.to_string(), "there is already an account of that name");
     }
 }

@@ -13,7 +13,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 
-use crate::api::http::{LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, Problem, RefreshRequest};
+use crate::api::account::Secret;
+use crate::api::http::{
+    LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, PasswordLogin, Problem, RefreshRequest,
+};
 use crate::telemetry::tasks;
 
 use super::address::Address;
@@ -32,7 +35,8 @@ const LOGIN_LIMIT: Duration = Duration::from_secs(30);
 /// [`ClientError::Unreachable`], [`ClientError::TimedOut`] after 30 s, [`ClientError::Protocol`] when
 /// something else answers there.
 pub async fn login(base_url: &str, username: &str, password: &str) -> Result<LoginResponse, ClientError> {
-    let body = LoginRequest { username: username.to_owned(), password: password.to_owned() };
+    let (username, password) = (username.to_owned(), Secret(password.to_owned()));
+    let body = LoginRequest::Password(PasswordLogin { username, password });
     post(base_url, "/login", &body, None, "the answer to the login").await
 }
 

@@ -299,6 +299,8 @@ pub struct RetentionSettings {
     pub keep_label: String,
     /// How often is looked for what is to go.
     pub retention_interval_seconds: Seconds,
+    /// An entry of the audit log is kept so long; 0: for ever.
+    pub keep_audit_seconds: Seconds,
 }
 
 impl Default for RetentionSettings {
@@ -308,6 +310,7 @@ impl Default for RetentionSettings {
             keep_bytes: 20 * 1024 * 1024 * 1024,
             keep_label: "keep".to_owned(),
             retention_interval_seconds: Seconds::new(60.0),
+            keep_audit_seconds: Seconds::new(90.0 * 24.0 * 3_600.0),
         }
     }
 }
@@ -442,9 +445,12 @@ pub struct AuthSettings {
     pub token_leeway_seconds: u64,
     /// At first start: a file with the password of `admin`. Else one is made and shown once.
     pub admin_password_file: PathBuf,
-    /// Failed logins of one name in a minute, and ten times as many of one address; further ones are
-    /// answered 429.
+    /// Failed logins of one name from one address in a minute; five times as many of one name from everywhere,
+    /// ten times as many from one address. Further ones are answered 429.
     pub max_failed_logins_per_minute: u32,
+    /// Takes the password hash of an imported account for its password, as some batch servers did. Whoever reads
+    /// a shadow file, or a copy of one, is then in without breaking a hash. Leave it off.
+    pub login_with_password_hash: bool,
 }
 
 impl Default for AuthSettings {
@@ -462,6 +468,7 @@ impl Default for AuthSettings {
             token_leeway_seconds: 5,
             admin_password_file: PathBuf::new(),
             max_failed_logins_per_minute: 10,
+            login_with_password_hash: false,
         }
     }
 }

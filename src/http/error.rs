@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::problem::HttpProblem;
-use crate::auth::{AuthError, LoginError, OriginError, RefreshError, TicketError};
+use crate::auth::{AcceptError, AccountError, AuthError, LoginError, OriginError, RefreshError, TicketError};
 use crate::store::StoreError;
 
 /// What is away now is worth another try after so long.
@@ -26,6 +26,30 @@ impl From<LoginError> for HttpProblem {
             }
             LoginError::Store(error) => error.into(),
             LoginError::Password(_) => Self::of(StatusCode::SERVICE_UNAVAILABLE).retry_after(PAUSE),
+        }
+    }
+}
+
+impl From<AcceptError> for HttpProblem {
+    fn from(error: AcceptError) -> Self {
+        match error {
+            AcceptError::Refused => Self::new(StatusCode::UNAUTHORIZED, "invitation", "The invitation is not valid"),
+            AcceptError::Login(error) => error.into(),
+            AcceptError::Account(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountError> for HttpProblem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Store(error) => error.into(),
+            AccountError::Exists => Self::new(StatusCode::CONFLICT, "name_taken", "That name is taken"),
+            AccountError::Username(_) | AccountError::Password(_) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "will_not_do", "The name or the password will not do")
+                    .detail(error.to_string())
+            }
+            _ => Self::of(StatusCode::SERVICE_UNAVAILABLE).retry_after(PAUSE),
         }
     }
 }

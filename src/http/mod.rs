@@ -5,6 +5,7 @@
 //! the house they reach through [`state`]; this module must not know sessions, processes or frames.
 
 pub mod accept;
+mod accounts;
 mod auth_status;
 mod body;
 mod browser;

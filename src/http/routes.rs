@@ -6,6 +6,7 @@ use axum::Router;
 use axum::routing::{MethodFilter, MethodRouter, get, on};
 use http::StatusCode;
 
+use super::accounts::{accept, change_password};
 use super::auth_status::auth_status;
 use super::documents::{metrics, openapi, openrpc};
 use super::health::{health, readyz, ws_health};
@@ -40,6 +41,8 @@ fn handler(route: &RouteInfo) -> MethodRouter<HttpState> {
     };
     match route.id {
         RouteId::Login => on(verb, login),
+        RouteId::Accept => on(verb, accept),
+        RouteId::Password => on(verb, change_password),
         RouteId::Refresh => on(verb, refresh),
         RouteId::Logout => on(verb, logout),
         RouteId::Ticket => on(verb, ticket),

@@ -14,11 +14,13 @@ use jsonrpsee::{ConnectionId, MethodCallback, MethodResponse, Methods};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::audit;
 use super::envelope::{Call, Message, Refusal, answer, error_answer};
 use super::error::internal;
 use super::peer::{Attachment, Peer};
 use super::register::Effects;
 use crate::api::{ErrorKind, Order, RpcError, method};
+use crate::auth::AuditLog;
 use crate::telemetry::metrics;
 
 /// An answer ready to be sent, and what to do once it has been.
@@ -35,6 +37,7 @@ pub struct Reply {
 pub struct Dispatcher {
     methods: Methods,
     max_response_bytes: usize,
+    audit: AuditLog,
 }
 
 /// Whether a message must keep its place among the connection's other messages.
@@ -74,7 +77,13 @@ impl Dispatcher {
     /// A dispatcher of these methods.
     #[must_use]
     pub fn new(methods: Methods, max_response_bytes: usize) -> Self {
-        Self { methods, max_response_bytes }
+        Self { methods, max_response_bytes, audit: AuditLog::none() }
+    }
+
+    /// Tells the calls to that audit log.
+    #[must_use]
+    pub fn with_audit(self, audit: AuditLog) -> Self {
+        Self { audit, ..self }
     }
 
     /// Carries a message out.
@@ -118,7 +127,11 @@ impl Dispatcher {
         };
         let started = Instant::now();
         let (outcome, attachments) = self.call(&call, peer).await;
-        let name = method::find(&call.method).map_or("unknown", |info| info.name);
+        let info = method::find(&call.method);
+        let name = info.map_or("unknown", |info| info.name);
+        if let Some(deed) = info.and_then(|info| audit::deed(info, &call, &outcome, peer)) {
+            self.audit.tell(deed);
+        }
         let (text, word) = match &outcome {
             Ok(result) => (answer(call.id.as_deref(), result.get()), "ok"),
             Err(error) => (error_answer(call.id.as_deref(), error), kind_word(error)),

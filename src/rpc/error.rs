@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use crate::api::{ErrorKind, RpcError, SessionState};
-use crate::auth::AuthError;
+use crate::auth::{AccountError, AuthError, KeyError};
 use crate::session::SessionError;
 use crate::session::reader::ReadError;
 use crate::store::StoreError;
@@ -59,6 +59,43 @@ impl From<ReadError> for RpcError {
             }
             ReadError::Removed => Self::new(ErrorKind::NoSuchSession, "no such session: it is no longer kept"),
             ReadError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountError> for RpcError {
+    fn from(error: AccountError) -> Self {
+        let text = error.to_string();
+        let invalid = |name: &str| Self::new(ErrorKind::InvalidParams, format!("`{name}`: {text}"));
+        match error {
+            AccountError::Username(_) | AccountError::Exists | AccountError::NoSuchAccount => invalid("username"),
+            AccountError::Password(_) => invalid("password"),
+            AccountError::Scope { .. } | AccountError::NoScopes => invalid("scopes"),
+            AccountError::InvitationTime => invalid("expires_in_seconds"),
+            AccountError::Store(error) => error.into(),
+            AccountError::Hash(_) | AccountError::PasswordFile { .. } => {
+                tracing::error!(%error, "an account could not be made or changed");
+                internal()
+            }
+        }
+    }
+}
+
+impl From<KeyError> for RpcError {
+    fn from(error: KeyError) -> Self {
+        let text = error.to_string();
+        let invalid = |name: &str| Self::new(ErrorKind::InvalidParams, format!("`{name}`: {text}"));
+        match error {
+            KeyError::TooMany => Self::new(ErrorKind::NotAllowed, text),
+            KeyError::Name => invalid("name"),
+            KeyError::Life => invalid("expires_in_seconds"),
+            KeyError::Scopes => invalid("scopes"),
+            KeyError::Missing => invalid("key_id"),
+            KeyError::Random => {
+                tracing::error!("the system gives no random bytes");
+                internal()
+            }
+            KeyError::Store(error) => error.into(),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows sessions and principals, but no socket: a connection is a [`peer::Peer`], its answers are texts.
 
+mod audit;
 pub mod dialect;
 pub mod dispatch;
 pub mod envelope;
@@ -18,9 +19,10 @@ use jsonrpsee::Methods;
 use jsonrpsee::core::RegisterMethodError;
 
 use crate::api::server::Limits;
-use crate::auth::Authenticator;
+use crate::auth::{Accounts, ApiKeys, Authenticator};
 use crate::config::Settings;
 use crate::session::Sessions;
+use crate::store::SharedStore;
 use register::Registrar;
 
 /// Everything the methods share.
@@ -30,6 +32,12 @@ pub struct Context {
     pub sessions: Arc<Sessions>,
     /// Says who is calling.
     pub authenticator: Arc<Authenticator>,
+    /// The accounts.
+    pub accounts: Arc<Accounts>,
+    /// The API keys.
+    pub keys: ApiKeys,
+    /// Where facts are kept: for reading what no other part has an opinion on.
+    pub records: SharedStore,
     /// This node's id.
     pub node: String,
     /// The store's name.
@@ -65,6 +73,8 @@ pub fn methods(context: Context) -> Result<Methods, RegisterMethodError> {
     methods::session::register(&mut registrar)?;
     methods::turns::register(&mut registrar)?;
     methods::events::register(&mut registrar)?;
+    methods::accounts::register(&mut registrar)?;
+    methods::keys::register(&mut registrar)?;
     methods::auth::register(&mut registrar)?;
     methods::server::register(&mut registrar)?;
     dialect::register(&mut registrar)?;

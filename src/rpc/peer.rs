@@ -34,7 +34,12 @@ pub struct Peer {
     command: Mutex<Option<Uuid>>,
     /// Send `ping` notifications: the connection speaks the dialect.
     speaks_dialect: AtomicBool,
+    /// Sessions that this connection is known to watch. Held for a look.
+    watched: Mutex<HashSet<Uuid>>,
 }
+
+/// Sessions that a connection is remembered to watch; beyond that it is forgotten and told again.
+const MAX_WATCHED: usize = 1_024;
 
 /// What of a token decides how long a connection may live.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +131,7 @@ impl Peer {
             held: Mutex::default(),
             command: Mutex::default(),
             speaks_dialect: AtomicBool::new(speaks_dialect),
+            watched: Mutex::default(),
         }
     }
 
@@ -206,6 +212,15 @@ impl Peer {
     #[must_use]
     pub fn take_held(&self) -> HashSet<Uuid> {
         std::mem::take(&mut *self.held.lock())
+    }
+
+    /// This connection reads that session's events. `false` if it is known to do so already.
+    pub fn watches_anew(&self, session: Uuid) -> bool {
+        let mut watched = self.watched.lock();
+        if watched.len() >= MAX_WATCHED {
+            watched.clear();
+        }
+        watched.insert(session)
     }
 
     /// The dialect's command of this connection.

@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
-    NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow, SharedBus, SharedStore,
-    SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError,
+    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery,
+    LogBounds, NewSession, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow,
+    SharedBus, SharedStore, SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError,
 };
 
 use crate::api::selector::TypeSet;
@@ -306,7 +306,7 @@ impl Store for Faulty {
         self.writes(self.inner.create_account(account)).await
     }
 
-    async fn update_account(&self, account: Account) -> Result<(), StoreError> {
+    async fn update_account(&self, account: Account) -> Result<bool, StoreError> {
         self.writes(self.inner.update_account(account)).await
     }
 
@@ -320,6 +320,18 @@ impl Store for Faulty {
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.reads(self.inner.accounts()).await
+    }
+
+    async fn append_audit(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
+        self.writes(self.inner.append_audit(entries)).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        self.reads(self.inner.audit(query)).await
+    }
+
+    async fn forget_audit(&self, before_ms: u64) -> Result<(), StoreError> {
+        self.writes(self.inner.forget_audit(before_ms)).await
     }
 
     async fn put_note(&self, note: Note) -> Result<bool, StoreError> {

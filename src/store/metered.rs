@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
-    NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow, SharedBus, SharedStore,
-    SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError,
+    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery,
+    LogBounds, NewSession, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow,
+    SharedBus, SharedStore, SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::metrics;
@@ -89,6 +89,9 @@ meters!(
     account_by_name,
     account,
     accounts,
+    append_audit,
+    audit,
+    forget_audit,
     put_note,
     change_note,
     note,
@@ -267,7 +270,7 @@ impl Store for Metered {
         self.meters.create_account.measure(self.inner.create_account(account)).await
     }
 
-    async fn update_account(&self, account: Account) -> Result<(), StoreError> {
+    async fn update_account(&self, account: Account) -> Result<bool, StoreError> {
         self.meters.update_account.measure(self.inner.update_account(account)).await
     }
 
@@ -281,6 +284,18 @@ impl Store for Metered {
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.meters.accounts.measure(self.inner.accounts()).await
+    }
+
+    async fn append_audit(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
+        self.meters.append_audit.measure(self.inner.append_audit(entries)).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        self.meters.audit.measure(self.inner.audit(query)).await
+    }
+
+    async fn forget_audit(&self, before_ms: u64) -> Result<(), StoreError> {
+        self.meters.forget_audit.measure(self.inner.forget_audit(before_ms)).await
     }
 
     async fn put_note(&self, note: Note) -> Result<bool, StoreError> {

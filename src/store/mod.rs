@@ -1,6 +1,6 @@
 //! Where facts are kept: the [`Store`] trait and the types that pass through it.
 //!
-//! A store keeps sessions, their event logs, slots, what was spent, accounts, notes and idempotency keys. It knows
+//! A store keeps sessions, their event logs, slots, what was spent, accounts, an audit log, notes and idempotency keys. It knows
 //! nothing of processes, of Claude or of sockets. Every implementation passes the one suite in `contract`.
 //!
 //! Invariants:
@@ -9,6 +9,7 @@
 //!   from the current owner (`epoch`, the fencing number).
 //! - A session ends once: [`Store::end_session`] appends the terminal event and marks the record in one step.
 
+mod audit;
 mod bus;
 mod error;
 pub mod metered;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use uuid::Uuid;
 
+pub use audit::{AuditEntry, AuditQuery};
 pub use bus::{Asker, Bus, CallError, Incoming, SharedBus, Topic, Watch};
 pub use error::StoreError;
 pub use note::{NOTE_BYTES, Note, NoteKind};
@@ -218,9 +220,10 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// very same account again is a success.
     async fn create_account(&self, account: Account) -> Result<(), StoreError>;
 
-    /// Replaces an account of the same subject. [`StoreError::Missing`] if there is none,
-    /// [`StoreError::Exists`] if the new name is another one's.
-    async fn update_account(&self, account: Account) -> Result<(), StoreError>;
+    /// Replaces an account of the same subject and raises its `revision`, if that is still the one given: `false`
+    /// if somebody has changed it since, and then nothing is done. The very same call again is a success.
+    /// [`StoreError::Missing`] if there is none, [`StoreError::Exists`] if the new name is another one's.
+    async fn update_account(&self, account: Account) -> Result<bool, StoreError>;
 
     /// The account of that name.
     async fn account_by_name(&self, username: &str) -> Result<Option<Account>, StoreError>;
@@ -230,6 +233,18 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Every account, by name.
     async fn accounts(&self) -> Result<Vec<Account>, StoreError>;
+
+    // --- audit ------------------------------------------------------------------------------------
+
+    /// Writes entries of the audit log. One whose id is there already is left as it is, so the same again is a
+    /// success.
+    async fn append_audit(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError>;
+
+    /// Entries of the audit log, the newest first.
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// Forgets what was done before `before_ms`, as the entries' ids tell it.
+    async fn forget_audit(&self, before_ms: u64) -> Result<(), StoreError>;
 
     // --- notes ------------------------------------------------------------------------------------
     //

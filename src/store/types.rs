@@ -1,13 +1,13 @@
 //! What passes through a store. Plain data; times are milliseconds since the Unix epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::api::event::{Ended, SessionState};
-use crate::api::principal::Role;
+use crate::api::principal::{Role, Scope};
 use crate::api::selector::TypeSet;
 use crate::api::session::{OnDisconnect, OnLost, SessionKind};
 
@@ -239,12 +239,33 @@ pub struct Account {
     pub username: String,
     /// Its role.
     pub role: Role,
-    /// The password's hash in PHC form (argon2id). Never logged, never sent.
+    /// The password's hash: argon2id in PHC form, or as a system keeps it, where it was imported. Never logged, never sent.
     pub password_hash: String,
-    /// May it log in?
+    /// May it not log in?
     pub disabled: bool,
     /// When it was made.
     pub created_at_ms: u64,
+    /// What it may do, if that is less than its role allows; `None`: all that.
+    #[serde(default)]
+    pub scopes: Option<BTreeSet<Scope>>,
+    /// When its password was last changed: logins that began then or before count no more. 0: never since it was made.
+    #[serde(default)]
+    pub password_changed_at_ms: u64,
+    /// Grows by one with every change: who changes an account names the one it has seen.
+    #[serde(default)]
+    pub revision: u64,
+}
+
+impl Account {
+    /// What it may do: never more than its role allows.
+    #[must_use]
+    pub fn allowed(&self) -> BTreeSet<Scope> {
+        let mut allowed = self.role.scopes();
+        if let Some(scopes) = &self.scopes {
+            allowed.retain(|scope| scopes.contains(scope));
+        }
+        allowed
+    }
 }
 
 /// What the store knows of the nodes that share it.

@@ -68,6 +68,7 @@ fn describe() {
     describe_histogram!("cc_gateway_rpc_call_seconds", Unit::Seconds, "Time to answer a JSON-RPC call, by method");
     describe_counter!("cc_gateway_http_requests_total", "HTTP requests, by route and status");
     describe_counter!("cc_gateway_logins_total", "Logins, by outcome");
+    describe_counter!("cc_gateway_audit_entries_total", "Entries of the audit log, by whether they were written");
     describe_counter!("cc_gateway_token_refreshes_total", "Uses of refresh tokens, by outcome");
     describe_counter!("cc_gateway_sockets_revoked_total", "Sockets closed because their token was revoked");
     describe_counter!("cc_gateway_issuer_key_fetches_total", "Fetches of outside issuers' keys, by outcome");
@@ -238,6 +239,11 @@ pub fn http_request(route: &'static str, status: u16) {
 /// A login succeeded (`ok`) or failed (`refused`, `throttled`).
 pub fn login(outcome: &'static str) {
     counter!("cc_gateway_logins_total", "outcome" => outcome).increment(1);
+}
+
+/// Entries of the audit log were `written`, or are `missing`.
+pub fn audit_entries(outcome: &'static str, count: u64) {
+    counter!("cc_gateway_audit_entries_total", "outcome" => outcome).increment(count);
 }
 
 /// A login was renewed by its refresh token (`ok`), or was not (`refused`, `reused`, `failed`).

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cc_gateway::auth::{Authenticator, Tokens, load_or_create};
+use cc_gateway::auth::{Accounts, ApiKeys, Authenticator, Tokens, load_or_create};
 use cc_gateway::config::settings::Settings;
 use cc_gateway::http::{AcceptLimits, Connections as Places};
 use cc_gateway::process::Spawner;
@@ -52,6 +52,9 @@ async fn serve(gateway: &Gateway, store: SharedStore) -> SocketAddr {
     let methods = cc_gateway::rpc::methods(cc_gateway::rpc::Context {
         sessions: Arc::clone(&sessions),
         authenticator: Arc::clone(&authenticator),
+        accounts: Arc::new(Accounts::new(Arc::clone(&store), &settings.auth)),
+        keys: ApiKeys::new(Arc::clone(&store)),
+        records: Arc::clone(&store),
         node: "node".to_owned(),
         store: store.kind(),
         limits: cc_gateway::rpc::limits(&settings),

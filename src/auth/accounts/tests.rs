@@ -1,26 +1,28 @@
 //! Logins and accounts on a store in memory, with the cheapest hash: what counts is how often it runs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use argon2::Params;
 
 use super::*;
-use crate::auth::fake_store::FakeStore;
-use crate::store::Store;
+use crate::store::sqlite::test_store;
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 const PASSWORD: &str = "correct horse";
 
 struct Gateway {
-    store: Arc<FakeStore>,
+    store: SharedStore,
     accounts: Accounts,
 }
 
 fn gateway_with(limit: u32, turns: usize) -> Gateway {
-    let store = Arc::new(FakeStore::default());
+    let store = test_store();
     let settings = AuthSettings { max_failed_logins_per_minute: limit, ..AuthSettings::default() };
     let cheap = Passwords::with(turns, Params::new(8, 1, 1, None).unwrap());
-    Gateway { store: store.clone(), accounts: Accounts::with(store, &settings, cheap) }
+    let accounts = Accounts { refusal_takes: Duration::ZERO, ..Accounts::with(Arc::clone(&store), &settings, cheap) };
+    Gateway { store, accounts }
 }
 
 async fn gateway() -> Gateway {
@@ -142,8 +144,10 @@ async fn c9_two_hundred_logins_at_once_all_succeed_within_the_bound() {
 async fn c7_who_hangs_up_before_the_answer_has_still_failed() {
     let gateway = gateway_with(1, 1);
     let mut login = Box::pin(gateway.login("ada", "wrong"));
-    // Nothing before the hash waits, so one poll hands the work to its thread.
-    let _ = futures_util::poll!(login.as_mut());
+    while gateway.accounts.passwords.operations() == 0 {
+        let _ = futures_util::poll!(login.as_mut());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     drop(login);
     assert!(matches!(gateway.login("ada", "wrong").await, Err(LoginError::Throttled { .. })));
 }
@@ -258,4 +262,175 @@ async fn without_its_password_file_or_with_a_short_password_no_admin_is_made() {
     assert!(gateway.accounts.list().await.unwrap().is_empty());
     let empty_path = gateway.accounts.ensure_admin(Some(Path::new(""))).await.unwrap();
     assert!(matches!(empty_path, FirstAdmin::Created { password_shown_once: Some(_) }));
+}
+
+#[tokio::test]
+async fn c7_no_refusal_is_faster_than_another_whatever_its_reason() {
+    let gateway = gateway().await;
+    let accounts = Accounts { refusal_takes: login::REFUSAL_TAKES, ..gateway.accounts };
+    for (name, hash) in [("old", OLD_HASH), ("locked", OLD_HASH)] {
+        accounts.add(name, hash.to_owned(), Role::User, None).await.unwrap();
+    }
+    accounts.set_disabled("locked", true).await.unwrap();
+    for (username, password) in
+        [("ada", "wrong"), ("nobody", "wrong"), ("old", "wrong"), ("locked", PASSWORD), ("", "")]
+    {
+        let (before, began) = (accounts.passwords.operations(), Instant::now());
+        assert_eq!(accounts.login(username, password.into(), HERE).await, Err(LoginError::Refused), "{username}");
+        assert!(began.elapsed() >= login::REFUSAL_TAKES, "{username}");
+        assert_eq!(accounts.passwords.operations() - before, 1, "{username}");
+    }
+}
+
+/// `correct horse` as a system keeps it, and the same by its own password.
+const OLD_HASH: &str = "$5$saltstring$vc6YOOogU4kWVvwga8e9zTFgKcy4tb5LaPxIiPJzqEC";
+const SHADOW: &str = "root:*:19000:0:99999:7:::
+# a comment
+ada:$6$salt$x:19000::::::
+old:$5$saltstring$vc6YOOogU4kWVvwga8e9zTFgKcy4tb5LaPxIiPJzqEC:19000:0:99999:7:::
+weak:$1$saltsalt$NuzA7WTAelpl95xgBGWN60:19000::::::
+locked:!$5$saltstring$vc6YOOogU4kWVvwga8e9zTFgKcy4tb5LaPxIiPJzqEC:19000::::::
+empty::19000::::::
+new:$y$j9T$F5Jx5fExrKuPp53xLKQ..1$zwtVrjrUCmXcyLTs6oxLTQlzifSUkF8RHJ./tK5KU79:19000::::::
+des:abJnggxhB/yWI:19000::::::
+dear:$6$rounds=999999999$saltstring$abc:19000::::::
+old:$5$another$vc6YOOogU4kWVvwga8e9zTFgKcy4tb5LaPxIiPJzqEC:19000::::::
+
+ blank:$5$saltstring$vc6YOOogU4kWVvwga8e9zTFgKcy4tb5LaPxIiPJzqEC:
+";
+
+#[tokio::test]
+async fn accounts_of_a_shadow_file_log_in_and_get_a_hash_of_ours_at_their_first_login() {
+    let gateway = gateway().await;
+    let dry = gateway.accounts.import(SHADOW, Role::User, true).await.unwrap();
+    assert_eq!(gateway.accounts.list().await.unwrap().len(), 1, "nothing is made");
+    let outcomes = gateway.accounts.import(SHADOW, Role::User, false).await.unwrap();
+    let told: Vec<_> = outcomes.iter().map(|(name, outcome)| (name.as_str(), *outcome)).collect();
+    use crate::auth::system_hash::Scheme::{Md5, Sha256, Yescrypt};
+    let expected = [
+        ("root", Imported::NoPassword),
+        ("ada", Imported::Exists),
+        ("old", Imported::Made(Sha256)),
+        ("weak", Imported::Made(Md5)),
+        ("locked", Imported::NoPassword),
+        ("empty", Imported::NoPassword),
+        ("new", Imported::Made(Yescrypt)),
+        ("des", Imported::Unusable),
+        ("dear", Imported::Unusable),
+        ("old", Imported::Exists),
+        (" blank", Imported::BadName),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(dry.len(), expected.len());
+    for name in ["old", "weak", "new"] {
+        assert_eq!(gateway.login(name, "wrong").await, Err(LoginError::Refused), "{name}");
+        let hash = gateway.accounts.named(name).await.unwrap().password_hash;
+        assert_eq!(gateway.login(name, &hash).await, Err(LoginError::Refused), "the hash is no password");
+        for _ in 0..2 {
+            assert_eq!(gateway.login(name, PASSWORD).await.unwrap().username, name);
+            let stored = gateway.accounts.named(name).await.unwrap();
+            assert!(stored.password_hash.starts_with("$argon2id$"), "{name}");
+            assert_eq!(stored.password_changed_at_ms, 0, "it is the same password");
+        }
+        assert_eq!(gateway.login(name, "wrong").await, Err(LoginError::Refused), "{name}");
+    }
+    assert!(gateway.login("ada", PASSWORD).await.is_ok(), "who was there is untouched");
+}
+
+#[tokio::test]
+async fn an_imported_hash_logs_in_only_where_that_is_switched_on_and_hashes_of_ours_never_do() {
+    let gateway = gateway().await;
+    gateway.accounts.import(SHADOW, Role::User, false).await.unwrap();
+    let own = gateway.accounts.named("ada").await.unwrap().password_hash;
+    assert_eq!(gateway.login("old", OLD_HASH).await, Err(LoginError::Refused));
+    let accounts = Accounts { hash_logs_in: true, ..gateway.accounts };
+    let login = async |name: &str, password: &str| accounts.login(name, password.into(), HERE).await;
+    for password in [OLD_HASH, PASSWORD, OLD_HASH] {
+        assert!(login("old", password).await.is_ok(), "both serve, and go on to");
+    }
+    assert_eq!(login("old", &OLD_HASH[..OLD_HASH.len() - 1]).await, Err(LoginError::Refused));
+    assert_eq!(login("ada", &own).await, Err(LoginError::Refused));
+    accounts.set_disabled("old", true).await.unwrap();
+    assert_eq!(login("old", OLD_HASH).await, Err(LoginError::Refused));
+}
+
+#[tokio::test]
+async fn an_account_has_no_more_scopes_than_its_role_and_as_few_as_it_is_given() {
+    let gateway = gateway().await;
+    let watch = || Some(Some([Scope::Watch].into()));
+    let change = |scopes, role| AccountChange { scopes, role, ..AccountChange::default() };
+    let changed = gateway.accounts.change("ada", change(watch(), None)).await.unwrap();
+    assert_eq!(changed.allowed(), [Scope::Watch].into());
+    let refused = gateway.accounts.change("ada", change(Some(Some([Scope::Raw].into())), None)).await;
+    assert!(matches!(refused, Err(AccountError::Scope { scope: Scope::Raw, .. })));
+    let refused = gateway.accounts.change("ada", change(Some(Some([].into())), None)).await;
+    assert!(matches!(refused, Err(AccountError::NoScopes)));
+    let raw = change(Some(Some([Scope::Raw, Scope::Run].into())), Some(Role::Admin));
+    assert_eq!(gateway.accounts.change("ada", raw).await.unwrap().allowed(), [Scope::Raw, Scope::Run].into());
+    let lowered = gateway.accounts.change("ada", change(None, Some(Role::User))).await.unwrap();
+    assert_eq!(lowered.allowed(), [Scope::Run].into(), "a role that is taken away takes its scopes with it");
+    let all = gateway.accounts.change("ada", change(Some(None), None)).await.unwrap();
+    assert_eq!(all.allowed(), Role::User.scopes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changes_made_at_once_all_hold() {
+    let gateway = gateway().await;
+    let accounts = &gateway.accounts;
+    let (disabled, hashed, renamed) = tokio::join!(
+        accounts.set_disabled("ada", true),
+        accounts.set_password("ada", "battery staple".into()),
+        accounts.change("ada", AccountChange { role: Some(Role::Admin), ..AccountChange::default() }),
+    );
+    assert!(disabled.is_ok() && hashed.is_ok() && renamed.is_ok());
+    let ada = accounts.named("ada").await.unwrap();
+    assert!(ada.disabled && ada.role == Role::Admin && ada.password_changed_at_ms > 0);
+    accounts.set_disabled("ada", false).await.unwrap();
+    assert!(gateway.login("ada", "battery staple").await.is_ok());
+}
+
+#[tokio::test]
+async fn an_invitation_makes_one_account_of_its_role_and_scopes() {
+    let gateway = gateway().await;
+    let accounts = &gateway.accounts;
+    let (code, ends) = accounts.invite(Role::User, Some([Scope::Watch].into()), Some(60)).await.unwrap();
+    assert!(ends > now_ms() && !format!("{code:?}").contains("ccgi_"));
+    let accept = async |name: &str, password: &str| accounts.accept(&code, name, password.into(), HERE).await;
+    assert!(matches!(accept("ada", PASSWORD).await, Err(AcceptError::Account(AccountError::Exists))));
+    assert!(matches!(accept("bob", "short").await, Err(AcceptError::Account(AccountError::Password(_)))));
+    assert!(matches!(accept(" bob", PASSWORD).await, Err(AcceptError::Account(AccountError::Username(_)))));
+    let bob = accept("bob", PASSWORD).await.unwrap();
+    assert_eq!((bob.role, bob.allowed()), (Role::User, [Scope::Watch].into()));
+    assert!(matches!(accept("eve", PASSWORD).await, Err(AcceptError::Refused)), "it serves once");
+    assert_eq!(gateway.login("bob", PASSWORD).await.unwrap().subject, bob.subject);
+    for seconds in [0, 31 * 24 * 3_600] {
+        let refused = accounts.invite(Role::User, None, Some(seconds)).await;
+        assert!(matches!(refused, Err(AccountError::InvitationTime)));
+    }
+    let refused = accounts.invite(Role::User, Some([Scope::Admin].into()), None).await;
+    assert!(matches!(refused, Err(AccountError::Scope { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_fifty_who_accept_one_invitation_at_once_one_gets_an_account() {
+    let gateway = gateway().await;
+    let (code, _) = gateway.accounts.invite(Role::User, None, None).await.unwrap();
+    let names: Vec<String> = (0..50).map(|n| format!("name {n}")).collect();
+    let all = names.iter().map(|name| gateway.accounts.accept(&code, name, PASSWORD.into(), HERE));
+    let made = futures_util::future::join_all(all).await.into_iter().filter(Result::is_ok).count();
+    assert_eq!((made, gateway.accounts.list().await.unwrap().len()), (1, 2));
+}
+
+#[tokio::test]
+async fn c7_wrong_codes_are_held_back_by_address() {
+    let gateway = gateway_with(1, 1);
+    let (code, _) = gateway.accounts.invite(Role::User, None, None).await.unwrap();
+    let wrong: SecretString = format!("ccgi_{}", crate::auth::random::make_secret().unwrap()).into();
+    for attempt in 0..20 {
+        let refused = gateway.accounts.accept(&wrong, "bob", PASSWORD.into(), HERE).await.unwrap_err();
+        let throttled = matches!(refused, AcceptError::Login(LoginError::Throttled { .. }));
+        assert_eq!(throttled, attempt >= 10, "{attempt}: {refused:?}");
+    }
+    let elsewhere = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+    assert!(gateway.accounts.accept(&code, "bob", PASSWORD.into(), elsewhere).await.is_ok());
 }

@@ -37,6 +37,9 @@ fn account(role: Role) -> Account {
         password_hash: String::new(),
         disabled: false,
         created_at_ms: 0,
+        scopes: None,
+        password_changed_at_ms: 0,
+        revision: 0,
     }
 }
 

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::{Outcome, sample, there};
-use crate::api::principal::Role;
+use crate::api::principal::{Role, Scope};
 use crate::store::{Account, SharedStore, StoreError};
 use crate::telemetry::tasks;
 
@@ -47,8 +47,12 @@ pub async fn an_updated_account_is_replaced_whole(store: SharedStore) -> Outcome
         password_hash: "another".to_owned(),
         disabled: true,
         created_at_ms: 5,
+        scopes: Some([Scope::Watch, Scope::Admin].into()),
+        password_changed_at_ms: 6,
+        revision: 0,
     };
-    store.update_account(changed.clone()).await?;
+    assert!(store.update_account(changed.clone()).await?);
+    let changed = Account { revision: 1, ..changed };
     assert_eq!(store.account(&first.subject).await?, Some(changed.clone()));
     assert_eq!(store.account_by_name("renamed").await?, Some(changed.clone()));
     assert_eq!(store.account_by_name(&first.username).await?, None);
@@ -86,5 +90,28 @@ pub async fn of_fifty_accounts_of_one_name_one_is_made(store: SharedStore) -> Ou
         }
     }
     assert_eq!((made, store.accounts().await?.len()), (1, 1));
+    Ok(())
+}
+
+/// Nobody's change is written over by another who had not seen it; a call whose answer was lost is simply made again.
+pub async fn a_change_of_an_account_that_has_changed_since_is_not_made(store: SharedStore) -> Outcome {
+    let seen = sample::account(1);
+    store.create_account(seen.clone()).await?;
+    let disabled = Account { disabled: true, ..seen.clone() };
+    assert!(store.update_account(disabled.clone()).await?);
+    assert!(store.update_account(disabled.clone()).await?, "the same again");
+    let rehashed = Account { password_hash: "another".to_owned(), ..seen };
+    assert!(!store.update_account(rehashed).await?);
+    assert_eq!(store.account(&disabled.subject).await?, Some(Account { revision: 1, ..disabled.clone() }));
+
+    let calls = (1..=50).map(|n| {
+        let (store, account) = (store.clone(), Account { created_at_ms: n, revision: 1, ..disabled.clone() });
+        tasks::spawn("changes", async move { store.update_account(account).await })
+    });
+    let mut made = 0;
+    for call in join_all(calls).await {
+        made += u32::from(there(call.ok().flatten())??);
+    }
+    assert_eq!(made, 1);
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! It must not know any store but by the trait. Behaviours wait for facts, never for a time to pass.
 
 mod accounts;
+mod audit;
 mod history;
 mod line;
 pub mod line_history;
@@ -123,7 +124,12 @@ macro_rules! store_contract {
                 taken_names_and_subjects_are_refused,
                 an_updated_account_is_replaced_whole,
                 accounts_are_told_by_name,
-                of_fifty_accounts_of_one_name_one_is_made;
+                of_fifty_accounts_of_one_name_one_is_made,
+                a_change_of_an_account_that_has_changed_since_is_not_made;
+            audit:
+                audit_entries_are_told_as_they_were_and_the_newest_first,
+                audit_entries_are_found_by_who_what_and_where,
+                a_forgotten_audit_entry_is_told_no_more;
             notes:
                 a_note_is_read_back_as_it_was_and_kinds_do_not_meet,
                 of_two_notes_of_one_key_the_first_stays,

@@ -155,5 +155,8 @@ pub fn account(n: u64) -> Account {
         password_hash: format!("$argon2id$v=19$m=1,t=1,p=1$salt{n}$hash"),
         disabled: false,
         created_at_ms: 1_700_000_000_000 + n,
+        scopes: None,
+        password_changed_at_ms: 0,
+        revision: 0,
     }
 }

@@ -16,11 +16,14 @@ impl RedisStore {
     }
 
     /// See [`crate::store::Store::update_account`].
-    pub(super) async fn replace_account(&self, account: &Account) -> Result<(), StoreError> {
+    pub(super) async fn replace_account(&self, account: &Account) -> Result<bool, StoreError> {
+        let mut arguments = words(&Account { revision: account.revision + 1, ..account.clone() })?;
+        arguments.push(account.revision.to_string().into());
         let word: String =
-            self.link.run("update_account", &scripts::UPDATE_ACCOUNT, self.keys.accounts(), words(account)?).await?;
+            self.link.run("update_account", &scripts::UPDATE_ACCOUNT, self.keys.accounts(), arguments).await?;
         match word.as_str() {
-            "ok" => Ok(()),
+            "ok" => Ok(true),
+            "changed" => Ok(false),
             "missing" => Err(StoreError::Missing),
             _ => Err(StoreError::Exists),
         }

@@ -108,6 +108,16 @@ impl Keys {
         vec![of("seen"), of("moments"), of(&format!("of:{owner}"))]
     }
 
+    /// The audit log's entries as JSON by id, and their ids.
+    pub(super) fn audit(&self) -> [String; 2] {
+        [format!("{}:{{audit}}:texts", self.prefix), format!("{}:{{audit}}:all", self.prefix)]
+    }
+
+    /// The ids of the audit log's entries with that `value` of `what`.
+    pub(super) fn audit_of(&self, what: &str, value: &str) -> String {
+        format!("{}:{{audit}}:{what}:{value}", self.prefix)
+    }
+
     /// A note, the keys of all notes of its kind, and when they end.
     pub(super) fn notes(&self, kind: &str, key: &str) -> Vec<String> {
         let of = |name: &str| format!("{}:{{notes}}:{kind}:{name}", self.prefix);
@@ -189,9 +199,10 @@ mod tests {
             keys.found_by(Some(odd), Some((odd, Some(odd)))),
             keys.spend(odd).remove(2),
             keys.notes("kind", odd).remove(0),
+            keys.audit_of("subject", odd),
             keys.idempotency(&digest(odd, odd)),
         ];
-        for (name, tag) in names.iter().zip(["sessions", "spend", "notes", &digest(odd, odd)]) {
+        for (name, tag) in names.iter().zip(["sessions", "spend", "notes", "audit", &digest(odd, odd)]) {
             assert!(name.starts_with(&format!("p:{{{tag}}}:")), "{name}");
         }
         assert_ne!(digest("a", "bc"), digest("ab", "c"));

@@ -26,6 +26,7 @@
 //! | `{<id>}:grown`, `{<digest>}:calls` | channel | tells that a log has grown; what a node (its name hashed) is asked and answered | |
 //! | `{spend}:seen`, `:moments`, `:of:<owner>` | hash, sorted sets | which entries are there; all of them; an owner's | `forget_spend` |
 //! | `{accounts}:by_subject`, `:names` | hash | accounts as JSON; the subject of each name | never |
+//! | `{audit}:texts`, `:all`, `:<what>:<value>` | hash, sorted sets | the audit log: entries as JSON by id; the ids, all and by session, subject, action | `forget_audit` |
 //! | `{notes}:<kind>:is:<key>` | hash | a note: `value`, and `expires` if it ends | by itself; once taken back |
 //! | `{notes}:<kind>:keys`, `:ends` | sorted set | the keys of a kind's notes; those that end, by when | with the note, or by `purge` once it has ended |
 //!
@@ -46,6 +47,7 @@
 //! Only this module names the Redis client.
 
 mod accounts;
+mod audit;
 mod bus;
 mod connect;
 mod fault;
@@ -76,9 +78,9 @@ use self::bus::RedisBus;
 use self::keys::Keys;
 use self::link::Link;
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
-    NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow, SharedBus, SlotAsked,
-    SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError, note,
+    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery,
+    LogBounds, NewSession, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow,
+    SharedBus, SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError, note,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::time::now_ms;
@@ -272,7 +274,7 @@ impl Store for RedisStore {
         self.add_account(&account).await
     }
 
-    async fn update_account(&self, account: Account) -> Result<(), StoreError> {
+    async fn update_account(&self, account: Account) -> Result<bool, StoreError> {
         self.replace_account(&account).await
     }
 
@@ -286,6 +288,18 @@ impl Store for RedisStore {
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.all_accounts().await
+    }
+
+    async fn append_audit(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
+        self.add_to_audit(&entries).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        self.page_of_audit(&query).await
+    }
+
+    async fn forget_audit(&self, before_ms: u64) -> Result<(), StoreError> {
+        self.forget_audited(before_ms).await
     }
 
     async fn put_note(&self, note: Note) -> Result<bool, StoreError> {

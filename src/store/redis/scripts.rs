@@ -62,6 +62,8 @@ scripts! {
     FORGET_SPEND = "forget_spend";
     CREATE_ACCOUNT = "create_account";
     UPDATE_ACCOUNT = "update_account";
+    APPEND_AUDIT = "append_audit";
+    FORGET_AUDIT = "forget_audit";
     PUT_NOTE = "put_note";
     CHANGE_NOTE = "change_note";
     SWEEP_NOTES = "sweep_notes";

@@ -1,12 +1,16 @@
 //! Accounts. Names are compared as given, byte for byte.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::{Fault, from_stored, to_stored};
 use super::rows::damaged;
+use crate::api::Scope;
 use crate::store::{Account, StoreError};
 
-const COLUMNS: &str = "subject, username, role, password_hash, disabled, created_at_ms";
+const COLUMNS: &str = "subject, username, role, password_hash, disabled, created_at_ms, scopes, \
+     password_changed_at_ms, revision";
 
 /// See [`crate::store::Store::create_account`].
 pub(super) fn create(connection: &Connection, account: &Account) -> Result<(), Fault> {
@@ -16,20 +20,26 @@ pub(super) fn create(connection: &Connection, account: &Account) -> Result<(), F
     if by_name(connection, &account.username)?.is_some() {
         return Err(StoreError::Exists.into());
     }
-    write(connection, &format!("INSERT INTO accounts ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"), account)
+    write(connection, &format!("INSERT INTO accounts ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"), account)
 }
 
 /// See [`crate::store::Store::update_account`].
-pub(super) fn update(connection: &Connection, account: &Account) -> Result<(), Fault> {
-    if by_subject(connection, &account.subject)?.is_none() {
-        return Err(StoreError::Missing.into());
+pub(super) fn update(connection: &Connection, account: &Account) -> Result<bool, Fault> {
+    let stored = by_subject(connection, &account.subject)?.ok_or(StoreError::Missing)?;
+    let changed = Account { revision: account.revision + 1, ..account.clone() };
+    if stored == changed {
+        return Ok(true);
+    }
+    if stored.revision != account.revision {
+        return Ok(false);
     }
     if by_name(connection, &account.username)?.is_some_and(|other| other.subject != account.subject) {
         return Err(StoreError::Exists.into());
     }
-    let sql = "UPDATE accounts SET username = ?2, role = ?3, password_hash = ?4, disabled = ?5, created_at_ms = ?6 \
-               WHERE subject = ?1";
-    write(connection, sql, account)
+    let sql = "UPDATE accounts SET username = ?2, role = ?3, password_hash = ?4, disabled = ?5, created_at_ms = ?6, \
+               scopes = ?7, password_changed_at_ms = ?8, revision = ?9 WHERE subject = ?1";
+    write(connection, sql, &changed)?;
+    Ok(true)
 }
 
 /// Runs `sql` with the account's fields, in the order of [`COLUMNS`].
@@ -41,7 +51,10 @@ fn write(connection: &Connection, sql: &str, account: &Account) -> Result<(), Fa
         account.role.as_str(),
         account.password_hash,
         account.disabled,
-        created_at
+        created_at,
+        account.scopes.as_ref().map(write_scopes),
+        to_stored(account.password_changed_at_ms)?,
+        to_stored(account.revision)?,
     ])?;
     Ok(())
 }
@@ -81,5 +94,17 @@ fn decode(row: &Row<'_>) -> Result<Account, Fault> {
         password_hash: row.get(3)?,
         disabled: row.get(4)?,
         created_at_ms: from_stored(row.get(5)?)?,
+        scopes: row.get::<_, Option<String>>(6)?.map(|text| read_scopes(&text)),
+        password_changed_at_ms: from_stored(row.get(7)?)?,
+        revision: from_stored(row.get(8)?)?,
     })
+}
+
+fn write_scopes(scopes: &BTreeSet<Scope>) -> String {
+    scopes.iter().map(|scope| scope.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+/// Unknown words grant nothing: a newer gateway may have written them.
+fn read_scopes(text: &str) -> BTreeSet<Scope> {
+    text.split(' ').filter_map(|word| word.parse().ok()).collect()
 }

@@ -5,6 +5,7 @@
 //! file is large (each query has its index). Only this module names SQLite.
 
 mod accounts;
+mod audit;
 mod fault;
 mod file;
 mod line;
@@ -39,9 +40,9 @@ use self::readers::Readers;
 use self::slots::Slots;
 use self::writer::Writer;
 use super::{
-    Account, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery, LogBounds, NewSession,
-    NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow, SlotAsked, SlotCounts,
-    SlotLimits, SlotOutcome, Spend, Store, StoreError, note,
+    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery,
+    LogBounds, NewSession, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow,
+    SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError, note,
 };
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
@@ -284,7 +285,7 @@ impl Store for SqliteStore {
         self.write("create_account", move |connection| accounts::create(connection, &account)).await
     }
 
-    async fn update_account(&self, account: Account) -> Result<(), StoreError> {
+    async fn update_account(&self, account: Account) -> Result<bool, StoreError> {
         self.write("update_account", move |connection| accounts::update(connection, &account)).await
     }
 
@@ -300,6 +301,18 @@ impl Store for SqliteStore {
 
     async fn accounts(&self) -> Result<Vec<Account>, StoreError> {
         self.read_with("accounts", accounts::all).await
+    }
+
+    async fn append_audit(&self, entries: Vec<AuditEntry>) -> Result<(), StoreError> {
+        self.write("append_audit", move |connection| audit::append(connection, &entries)).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        self.read_with("audit", move |connection| audit::page(connection, &query)).await
+    }
+
+    async fn forget_audit(&self, before_ms: u64) -> Result<(), StoreError> {
+        self.write("forget_audit", move |connection| audit::forget(connection, before_ms)).await
     }
 
     async fn put_note(&self, note: Note) -> Result<bool, StoreError> {

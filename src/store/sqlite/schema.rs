@@ -39,7 +39,8 @@ const STATEMENTS: usize = 64;
 /// - Every filter of a listing has an index that ends in the listing's order (`created_at_ms`, `id`).
 ///   `labels` repeats owner and order for that reason. States are no filter of an index, but for one:
 ///   whatever has not ended is little.
-pub(super) const STEPS: [&str; 5] = [FIRST_FORM, RETENTION, PUT_AWAY_AND_SPEND, SLOTS_IN_MEMORY, NOTES];
+pub(super) const STEPS: [&str; 6] =
+    [FIRST_FORM, RETENTION, PUT_AWAY_AND_SPEND, SLOTS_IN_MEMORY, NOTES, ACCESS_AND_AUDIT];
 
 const FIRST_FORM: &str = "
     CREATE TABLE sessions (
@@ -174,6 +175,28 @@ const NOTES: &str = "
         PRIMARY KEY (kind, key)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX notes_by_end ON notes (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
+";
+
+/// What an account may do, when its password was last changed, and the audit log.
+///
+/// - `scopes` has words divided by blanks; NULL is all that the role allows.
+/// - Ids in `audit` are in the order of time. Every filter of it has an index that ends in the listing's order (`id`,
+///   which an index of a table without row ids ends in by itself).
+const ACCESS_AND_AUDIT: &str = "
+    ALTER TABLE accounts ADD COLUMN scopes TEXT;
+    ALTER TABLE accounts ADD COLUMN password_changed_at_ms INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE accounts ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;
+
+    CREATE TABLE audit (
+        id      BLOB NOT NULL PRIMARY KEY,
+        subject TEXT,
+        action  TEXT NOT NULL,
+        session BLOB,
+        entry   TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX audit_by_subject ON audit (subject, id) WHERE subject IS NOT NULL;
+    CREATE INDEX audit_by_session ON audit (session, id) WHERE session IS NOT NULL;
+    CREATE INDEX audit_by_action  ON audit (action, id);
 ";
 
 /// A connection that may write. The file must be there.
