@@ -1,12 +1,16 @@
 //! The store away, answers that get lost, callers that go away, and other nodes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use futures_util::FutureExt;
 
 use super::*;
-use crate::store::Store as _;
 use crate::store::faulty::Faulty;
+use crate::store::{SlotCounts, Store as _};
+use crate::telemetry::tasks;
 
-fn failing(share: f64, max_sessions: u32) -> (std::sync::Arc<Faulty>, Admission) {
+fn failing(share: f64, max_sessions: u32) -> (Arc<Faulty>, Admission) {
     let store = Faulty::new(test_store(), 1, share);
     store.set_failing(false);
     let settings = SessionSettings { max_sessions, ..SessionSettings::default() };
@@ -123,6 +127,55 @@ async fn one_who_leaves_while_the_store_is_away_leaves_no_slot_behind() {
         let store: SharedStore = store.clone();
         until_taken(&store, 0).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn j8_over_a_store_that_fails_at_random_two_nodes_keep_the_cap_serve_everybody_and_lose_no_slot() {
+    const CAP: u32 = 3;
+    let inner = test_store();
+    let settings = SessionSettings {
+        max_sessions: CAP,
+        max_queue: 10_000,
+        max_queued_per_principal: 10_000,
+        ..SessionSettings::default()
+    };
+    let nodes = [1, 2].map(|seed| {
+        let store = Faulty::new(inner.clone(), seed, 0.2);
+        let admission = Admission::new(store.clone(), &format!("node-{seed}"), &settings);
+        (store, admission)
+    });
+    let (live, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let sessions = nodes.iter().cycle().zip(0..count(60, 3_000)).map(|((_, admission), number)| {
+        let (admission, live, most) = (admission.clone(), Arc::clone(&live), Arc::clone(&most));
+        tasks::spawn("test-session", async move {
+            let owner = format!("owner-{}", number % 3);
+            let slot = loop {
+                match admission.take_or_wait(Uuid::new_v4(), &owner).await {
+                    Ok(Admitted::Slot(slot)) => break slot,
+                    Ok(Admitted::Waiting(waiting)) if number % 5 == 0 => return drop(waiting),
+                    Ok(Admitted::Waiting(mut waiting)) => break slot_of(&mut waiting).await,
+                    Err(error) => assert!(matches!(error, SessionError::Store(_)), "{error}"),
+                }
+            };
+            most.fetch_max(live.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            live.fetch_sub(1, Ordering::SeqCst);
+            slot.release().await;
+        })
+    });
+    for session in sessions.collect::<Vec<_>>() {
+        session.await.unwrap().expect("a session that got its slot");
+    }
+    assert!((1..=CAP).contains(&most.load(Ordering::SeqCst)), "{most:?} at once");
+    for (store, _) in &nodes {
+        assert!(store.landed() > 0, "no answer was lost");
+        store.set_failing(false);
+    }
+    until_taken(&inner, 0).await;
+    for (_, admission) in &nodes {
+        admission.desk.restate().await.unwrap();
+    }
+    assert_eq!(inner.slots().await.unwrap(), SlotCounts::default());
 }
 
 #[tokio::test]
