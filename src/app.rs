@@ -20,7 +20,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::api::server::Draining;
 use crate::auth::{
-    Accounts, ApiKeys, AuditLog, Authenticator, FirstAdmin, Keys, Logins, OutsideIssuers, Revocations, Tokens,
+    Accounts, ApiKeys, AuditLog, Authenticator, FirstAdmin, Keys, Logins, OidcLogins, OutsideIssuers, Revocations,
+    Tokens,
 };
 use crate::claude::child_environment;
 use crate::claude::credentials::CREDENTIALS_VARIABLE;
@@ -174,9 +175,11 @@ impl App {
         key_files::watch(Arc::clone(&tokens), &settings, stop.clone());
         let connections = Connections::default();
         ws::revoked::keep_watch(connections.clone(), revocations, Arc::clone(&authenticator), stop.clone());
+        let oidc = OidcLogins::new(&settings.oidc, &settings.auth, Arc::clone(&store), Arc::clone(&accounts));
         let http_state = HttpState {
             accounts: Arc::clone(&accounts),
             logins: Arc::new(logins),
+            oidc: oidc.map(Arc::new),
             tokens,
             authenticator: Arc::clone(&authenticator),
             gateway: Arc::new(Facts {

@@ -91,6 +91,16 @@ impl std::fmt::Debug for RefreshRequest {
     }
 }
 
+/// Body of `POST /auth/oidc/token`.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OidcTokenRequest {
+    /// The one-time code that came to the port that was named. It serves once, for 60 seconds.
+    pub code: Secret,
+    /// What the `challenge` of the login is the SHA-256 of.
+    pub verifier: Secret,
+}
+
 /// Body of `POST /auth/logout`; may be left out.
 #[derive(Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -6,8 +6,8 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::http::{
-    AcceptRequest, AuthStatus, Health, LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, PasswordRequest,
-    Readiness, RefreshRequest, TicketRequest, TicketResponse,
+    AcceptRequest, AuthStatus, Health, LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, OidcTokenRequest,
+    PasswordRequest, Readiness, RefreshRequest, TicketRequest, TicketResponse,
 };
 
 /// What a route is for; two routes with one id have one handler.
@@ -19,6 +19,12 @@ pub enum RouteId {
     Refresh,
     /// The end of a login.
     Logout,
+    /// The way to the provider of logins.
+    OidcLogin,
+    /// The way back from it.
+    OidcCallback,
+    /// Tokens for a command line that has sent a browser there.
+    OidcToken,
     /// A one-time ticket for a socket.
     Ticket,
     /// The public keys of our access tokens.
@@ -70,7 +76,7 @@ pub struct AnswerInfo {
     pub status: u16,
     /// When.
     pub summary: &'static str,
-    /// Its body; `None`: a problem.
+    /// Its body; `None`: a problem, or nothing where the status sends the caller elsewhere.
     pub body: Option<BodyInfo>,
 }
 
@@ -150,6 +156,55 @@ pub const ROUTES: &[RouteInfo] = &[
             problem(415, "The body is not called application/json"),
             problem(422, "The body is JSON of another form, or the new password will not do"),
             problem(429, "Too many failed logins; try again after `Retry-After` seconds"),
+        ],
+        ..LOGIN
+    },
+    get(
+        RouteId::OidcLogin,
+        "/auth/oidc/login",
+        "Sends a browser to the provider of logins. With `return` (a port) and `challenge` (the SHA-256 of a verifier, \
+         in hex) a one-time code comes to `http://127.0.0.1:<port>/callback` in the end; else the browser gets the tokens",
+        &[
+            problem(302, "To the provider"),
+            problem(400, "`return` is no port, or `challenge` is missing"),
+            problem(429, "Too many logins from this address; try again after `Retry-After` seconds"),
+            problem(501, "The settings name no provider"),
+            problem(502, "The provider's answer can't be used"),
+            problem(503, "The provider or the store does not answer; try again after `Retry-After` seconds"),
+        ],
+    ),
+    get(
+        RouteId::OidcCallback,
+        "/auth/oidc/callback",
+        "Where the provider sends the browser back to, with `code` and `state`",
+        &[
+            ok(json::<LoginResponse>()),
+            problem(302, "To the port of the browser's own machine, with `code` or `error`"),
+            problem(400, "No such login is under way, or another browser began it"),
+            problem(401, "The provider did not log the person in, or what it says can't be verified"),
+            problem(403, "The person has no access here"),
+            problem(429, "Too many failed logins; try again after `Retry-After` seconds"),
+            problem(501, "The settings name no provider"),
+            problem(502, "The provider's answer can't be used"),
+            problem(503, "The provider or the store does not answer; try again after `Retry-After` seconds"),
+        ],
+    ),
+    RouteInfo {
+        id: RouteId::OidcToken,
+        path: "/auth/oidc/token",
+        summary: "An access token and a refresh token for a one-time code of a login at the provider",
+        request: Some(json::<OidcTokenRequest>()),
+        answers: &[
+            ok(json::<LoginResponse>()),
+            problem(400, "The body is not JSON"),
+            problem(401, "The code or the verifier is not valid"),
+            problem(403, "The account is disabled"),
+            problem(408, "The body did not arrive in time"),
+            problem(413, "The body is too large"),
+            problem(415, "The body is not called application/json"),
+            problem(422, "The body is JSON of another form"),
+            problem(429, "Too many failed logins; try again after `Retry-After` seconds"),
+            problem(501, "The settings name no provider"),
         ],
         ..LOGIN
     },

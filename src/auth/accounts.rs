@@ -29,6 +29,7 @@ mod change;
 mod import;
 mod invite;
 mod login;
+mod provision;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,7 @@ pub use change::AccountChange;
 pub use import::Imported;
 pub use invite::AcceptError;
 pub use login::LoginError;
+pub(super) use provision::{Person, ProvisionError};
 
 /// Longest name, in characters.
 const MAX_NAME_CHARACTERS: usize = 64;

@@ -45,6 +45,8 @@ pub mod words {
     pub const LOGIN: &str = "login";
     /// A login with an API key.
     pub const KEY_LOGIN: &str = "login.key";
+    /// A login at a provider outside.
+    pub const OIDC_LOGIN: &str = "login.oidc";
     /// An invitation was accepted.
     pub const ACCEPT: &str = "account.accept";
     /// An account's owner changed its password.

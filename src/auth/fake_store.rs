@@ -218,7 +218,8 @@ impl Store for FakeStore {
     }
     async fn note(&self, kind: NoteKind, key: &str) -> Result<Option<Note>, StoreError> {
         drop(self.here()?);
-        Ok(self.notes.lock().get(&(kind, key.to_owned())).cloned())
+        let note = self.notes.lock().get(&(kind, key.to_owned())).cloned();
+        Ok(note.filter(|note| note.expires_at_ms.is_none_or(|ends| ends > crate::telemetry::time::now_ms())))
     }
     async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError> {
         drop(self.here()?);

@@ -1,4 +1,4 @@
-//! A small HTTPS client: one GET of one small document, within a time.
+//! A small HTTPS client: one request with a small answer, within a time.
 //!
 //! Invariants: no redirect is followed; a body is read up to a limit; the machine's own certificates say whom to trust
 //! (`SSL_CERT_FILE` and `SSL_CERT_DIR` are heeded). Whether plain HTTP is good enough for an address is for the caller
@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-/// How long one document may take altogether.
+/// How long one answer may take altogether.
 const TIME: Duration = Duration::from_secs(5);
-/// Largest document, in bytes.
+/// Largest answer, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
 /// Why a document could not be had. For the log; names no secret.
@@ -37,7 +37,7 @@ pub enum FetchError {
 /// The client. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
 impl Fetcher {
@@ -66,22 +66,30 @@ impl Fetcher {
     /// # Errors
     /// [`FetchError`].
     pub async fn get(&self, address: &Uri) -> Result<Bytes, FetchError> {
-        tokio::time::timeout(TIME, self.exchange(address)).await.unwrap_or(Err(FetchError::TimedOut))
+        let request = Request::get(address.clone()).header(header::ACCEPT, "application/json").body(Bytes::new());
+        let answer = self.send(request.map_err(|error| FetchError::Failed(error.to_string()))?).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer.into_body()),
+            other => Err(FetchError::Status(other)),
+        }
     }
 
-    async fn exchange(&self, address: &Uri) -> Result<Bytes, FetchError> {
+    /// The answer to a request, whatever its status.
+    ///
+    /// # Errors
+    /// [`FetchError::TimedOut`] or [`FetchError::Failed`].
+    pub async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
+        tokio::time::timeout(TIME, self.exchange(request)).await.unwrap_or(Err(FetchError::TimedOut))
+    }
+
+    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
         let failed = |error: &dyn std::error::Error| FetchError::Failed(chain(error));
-        let request = Request::get(address.clone())
-            .header(header::ACCEPT, "application/json")
-            .header(header::USER_AGENT, "cc-gateway")
-            .body(Empty::new())
-            .map_err(|error| failed(&error))?;
-        let response = self.client.request(request).await.map_err(|error| failed(&error))?;
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status(response.status()));
-        }
-        let body = Limited::new(response.into_body(), MAX_BYTES).collect().await;
-        Ok(body.map_err(|error| failed(&*error))?.to_bytes())
+        let (mut head, body) = request.into_parts();
+        head.headers.insert(header::USER_AGENT, HeaderValue::from_static("cc-gateway"));
+        let request = Request::from_parts(head, Full::new(body));
+        let (head, body) = self.client.request(request).await.map_err(|error| failed(&error))?.into_parts();
+        let body = Limited::new(body, MAX_BYTES).collect().await.map_err(|error| failed(&*error))?;
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 }
 

@@ -1,5 +1,5 @@
-//! Who is calling: keys, access tokens, logins and how they end, tickets, outside issuers, passwords, accounts,
-//! throttling, origins, hosts.
+//! Who is calling: keys, access tokens, logins and how they end, tickets, outside issuers, logins at a provider outside,
+//! passwords, accounts, throttling, origins, hosts.
 //!
 //! Owns the way from what a caller sends (a password or an `Authorization` header) to an
 //! [`Account`](crate::store::Account) or a [`Principal`](crate::api::Principal).
@@ -14,12 +14,14 @@ pub mod accounts;
 pub mod audit;
 pub mod authenticator;
 pub mod bearer;
+mod claims;
 pub mod fetch;
 pub mod host;
 pub mod issuers;
 pub mod keys;
 pub mod logins;
 mod md5_crypt;
+pub mod oidc;
 pub mod origin;
 pub mod password;
 pub mod random;
@@ -42,6 +44,7 @@ pub use bearer::BearerError;
 pub use issuers::OutsideIssuers;
 pub use keys::{ApiKey, ApiKeys, KeyError, NewKey};
 pub use logins::{Logins, RefreshError, TokenPair};
+pub use oidc::{OidcError, OidcLogins};
 pub use origin::OriginError;
 pub use revocation::Revocations;
 pub use secret::{SecretError, SigningSecret, load_or_create};

@@ -39,7 +39,8 @@ pub(super) const LOGIN: &str = "\
 Examples:
   cc-gateway login                                          asks for name and password
   cc-gateway login --username alice --password-file ./password
-  cc-gateway login --url http://gateway.example:8001";
+  cc-gateway login --url http://gateway.example:8001
+  cc-gateway login --oidc                                   in your browser, at your company's provider";
 
 pub(super) const LOGOUT: &str = "\
 Examples:

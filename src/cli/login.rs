@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use secrecy::ExposeSecret;
 
+use crate::api::http::LoginResponse;
 use crate::client;
 
 use super::gateway::{Failure, OK};
-use super::{ask, saved_token, screen};
+use super::{ask, login_oidc, saved_token, screen};
 
 /// Logs in at a gateway and saves the login, readable by you only. Other commands renew it when they need to.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,6 +23,16 @@ pub struct LoginArgs {
     /// A file that holds the password; without it the password is asked for.
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// Log in at your company's provider, with a browser.
+    #[arg(long, conflicts_with_all = ["username", "password_file"])]
+    pub oidc: bool,
+    /// With --oidc: only show the address, open no browser.
+    #[arg(long, requires = "oidc")]
+    pub no_browser: bool,
+    /// With --oidc: the port of 127.0.0.1 that the browser comes back to, to be forwarded if the browser is elsewhere
+    /// [default: any that is free].
+    #[arg(long, requires = "oidc", value_name = "PORT")]
+    pub port: Option<u16>,
 }
 
 /// Runs it. Exit codes: 0 logged in, 2 usage, 69 unreachable, 77 refused.
@@ -33,12 +44,11 @@ pub async fn run(args: LoginArgs) -> ExitCode {
 }
 
 async fn log_in(args: LoginArgs) -> Result<(), Failure> {
-    let username = match args.username {
-        Some(name) => name,
-        None => ask::username().await?,
+    let login = if args.oidc {
+        login_oidc::log_in(&args.url, args.port.unwrap_or_default(), !args.no_browser).await?
+    } else {
+        log_in_by_password(&args).await?
     };
-    let password = ask::password(args.password_file.as_deref()).await?;
-    let login = client::login(&args.url, &username, password.expose_secret()).await?;
     let path = saved_token::save(&args.url, &login).await?;
     let lasts = humantime::format_duration(std::time::Duration::from_secs(
         login.refresh_expires_in.unwrap_or(login.expires_in),
@@ -49,4 +59,13 @@ async fn log_in(args: LoginArgs) -> Result<(), Failure> {
         path.display()
     ));
     Ok(())
+}
+
+async fn log_in_by_password(args: &LoginArgs) -> Result<LoginResponse, Failure> {
+    let username = match args.username.clone() {
+        Some(name) => name,
+        None => ask::username().await?,
+    };
+    let password = ask::password(args.password_file.as_deref()).await?;
+    Ok(client::login(&args.url, &username, password.expose_secret()).await?)
 }

@@ -26,6 +26,7 @@ mod answers;
 mod ask;
 mod examples;
 mod gateway;
+mod login_oidc;
 mod output;
 mod probe;
 mod question;

@@ -15,7 +15,8 @@ use tokio::net::TcpStream;
 
 use crate::api::account::Secret;
 use crate::api::http::{
-    LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, PasswordLogin, Problem, RefreshRequest,
+    LoginRequest, LoginResponse, LogoutRequest, LogoutResponse, OidcTokenRequest, PasswordLogin, Problem,
+    RefreshRequest,
 };
 use crate::telemetry::tasks;
 
@@ -38,6 +39,16 @@ pub async fn login(base_url: &str, username: &str, password: &str) -> Result<Log
     let (username, password) = (username.to_owned(), Secret(password.to_owned()));
     let body = LoginRequest::Password(PasswordLogin { username, password });
     post(base_url, "/login", &body, None, "the answer to the login").await
+}
+
+/// The tokens of a login at the gateway's provider, for the one-time code that it ended with and the verifier that it
+/// began with.
+///
+/// # Errors
+/// As [`login`]; [`ClientError::Refused`] with status 401 for a code that does not serve.
+pub async fn login_with_code(base_url: &str, code: &str, verifier: &str) -> Result<LoginResponse, ClientError> {
+    let body = OidcTokenRequest { code: Secret(code.to_owned()), verifier: Secret(verifier.to_owned()) };
+    post(base_url, "/auth/oidc/token", &body, None, "the answer to the login").await
 }
 
 /// The next pair of tokens for a refresh token. It serves once: keep what comes back before anything else is done.

@@ -53,7 +53,7 @@ use crate::api::session::StartParams;
 use crate::api::{EventFilter, Method};
 
 pub use error::ClientError;
-pub use http::{login, logout, refresh};
+pub use http::{login, login_with_code, logout, refresh};
 pub use options::ClientOptions;
 pub use stream::SessionStream;
 pub use token::{LoginTokens, TokenSource};

@@ -81,7 +81,10 @@ impl TrustedIssuer {
 }
 
 /// May keys be fetched from there? Whoever can change them on their way can make tokens.
-fn check_url(url: &str) -> Result<(), &'static str> {
+///
+/// # Errors
+/// What was expected.
+pub fn check_url(url: &str) -> Result<(), &'static str> {
     const FORM: &str = "expected an address such as https://issuer.example.com/jwks.json";
     let uri: http::Uri = url.parse().map_err(|_| FORM)?;
     let host = uri.host().filter(|host| !host.is_empty()).ok_or(FORM)?;

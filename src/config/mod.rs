@@ -8,6 +8,7 @@ pub mod data_dir;
 mod fields;
 pub mod issuer;
 pub mod loader;
+pub mod oidc;
 pub mod paths;
 pub mod problem;
 mod seconds;

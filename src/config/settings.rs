@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use super::issuer::TrustedIssuer;
+pub use super::oidc::OidcSettings;
 pub use super::seconds::Seconds;
 
 /// Everything that can be set.
@@ -35,6 +36,8 @@ pub struct Settings {
     pub workspaces: WorkspaceSettings,
     /// Who may call.
     pub auth: AuthSettings,
+    /// Logins at a provider outside (OpenID Connect).
+    pub oidc: OidcSettings,
     /// What is logged.
     pub log: LogSettings,
 }

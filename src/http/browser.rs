@@ -14,7 +14,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 
 use super::problem::HttpProblem;
 use crate::api::route::{ROUTES, RouteInfo};
@@ -36,10 +36,11 @@ impl Browsers {
     /// As the settings say.
     #[must_use]
     pub fn new(settings: &Settings) -> Self {
-        Self {
-            allowed_hosts: settings.http.allowed_hosts.clone(),
-            allowed_origins: settings.websocket.allowed_origins.clone(),
-        }
+        let mut allowed_hosts = settings.http.allowed_hosts.clone();
+        // The operator has said that browsers come by it, and a provider sends them there.
+        let base = settings.oidc.oidc_redirect_base.parse::<Uri>().ok();
+        allowed_hosts.extend(base.and_then(|base| base.host().map(str::to_owned)));
+        Self { allowed_hosts, allowed_origins: settings.websocket.allowed_origins.clone() }
     }
 
     /// May this request call us by that name? Both places count that can hold one.

@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::problem::HttpProblem;
-use crate::auth::{AcceptError, AccountError, AuthError, LoginError, OriginError, RefreshError, TicketError};
+use crate::auth::{
+    AcceptError, AccountError, AuthError, LoginError, OidcError, OriginError, RefreshError, TicketError,
+};
 use crate::store::StoreError;
 
 /// What is away now is worth another try after so long.
@@ -73,6 +75,33 @@ impl From<RefreshError> for HttpProblem {
             }
             RefreshError::Store(error) => error.into(),
             RefreshError::Random => Self::of(StatusCode::SERVICE_UNAVAILABLE).retry_after(PAUSE),
+        }
+    }
+}
+
+impl From<OidcError> for HttpProblem {
+    fn from(error: OidcError) -> Self {
+        let (status, kind) = match &error {
+            OidcError::State => (StatusCode::BAD_REQUEST, "oidc_state"),
+            OidcError::Denied => (StatusCode::UNAUTHORIZED, "oidc_denied"),
+            OidcError::Code => (StatusCode::UNAUTHORIZED, "oidc_code"),
+            OidcError::BadToken => (StatusCode::UNAUTHORIZED, "oidc_token"),
+            OidcError::OneTimeCode => (StatusCode::UNAUTHORIZED, "oidc_one_time_code"),
+            OidcError::NotAllowed => (StatusCode::FORBIDDEN, "oidc_not_allowed"),
+            OidcError::Disabled => (StatusCode::FORBIDDEN, "oidc_disabled"),
+            OidcError::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
+            OidcError::Away => (StatusCode::SERVICE_UNAVAILABLE, "oidc_away"),
+            OidcError::Broken => (StatusCode::BAD_GATEWAY, "oidc_broken"),
+            OidcError::Random => (StatusCode::SERVICE_UNAVAILABLE, "oidc_unable"),
+            OidcError::Store(error) => return error.clone().into(),
+        };
+        let problem = Self::new(status, kind, error.to_string());
+        match error {
+            OidcError::Throttled { retry_after } => problem.retry_after(retry_after),
+            OidcError::Away | OidcError::Random => problem.detail("Begin again later.").retry_after(PAUSE),
+            OidcError::NotAllowed | OidcError::Disabled => problem.detail("Ask whoever runs this gateway."),
+            OidcError::Broken => problem.detail("Tell whoever runs this gateway."),
+            _ => problem.detail("Begin again at /auth/oidc/login."),
         }
     }
 }

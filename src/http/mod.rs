@@ -15,6 +15,7 @@ mod error;
 mod health;
 mod layer;
 mod login;
+mod oidc;
 pub mod problem;
 pub mod routes;
 pub mod state;

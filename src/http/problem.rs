@@ -59,6 +59,12 @@ impl HttpProblem {
         self.status
     }
 
+    /// The word for programs, if it has one of its own.
+    #[must_use]
+    pub fn kind(&self) -> Option<&'static str> {
+        self.kind
+    }
+
     fn body(&self) -> Body {
         let problem = Problem {
             problem_type: self.kind.map_or_else(|| "about:blank".to_owned(), |kind| format!("urn:cc-gateway:{kind}")),

@@ -12,6 +12,7 @@ use super::documents::{metrics, openapi, openrpc};
 use super::health::{health, readyz, ws_health};
 use super::layer::around_all;
 use super::login::login;
+use super::oidc;
 use super::problem::HttpProblem;
 use super::state::HttpState;
 use super::ticket::ticket;
@@ -45,6 +46,9 @@ fn handler(route: &RouteInfo) -> MethodRouter<HttpState> {
         RouteId::Password => on(verb, change_password),
         RouteId::Refresh => on(verb, refresh),
         RouteId::Logout => on(verb, logout),
+        RouteId::OidcLogin => on(verb, oidc::login),
+        RouteId::OidcCallback => on(verb, oidc::callback),
+        RouteId::OidcToken => on(verb, oidc::token),
         RouteId::Ticket => on(verb, ticket),
         RouteId::Jwks => on(verb, jwks),
         RouteId::AuthStatus => on(verb, auth_status),

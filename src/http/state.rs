@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 
 use super::browser::Browsers;
 use crate::api::http::{AuthStatus, Readiness};
-use crate::auth::{Accounts, Authenticator, Logins, Tokens};
+use crate::auth::{Accounts, Authenticator, Logins, OidcLogins, Tokens};
 use crate::config::settings::HttpSettings;
 
 /// A request that is not answered by then is answered 503.
@@ -61,6 +61,8 @@ pub struct HttpState {
     pub accounts: Arc<Accounts>,
     /// Begins, renews and ends logins.
     pub logins: Arc<Logins>,
+    /// Logins at a provider outside, if the settings name one.
+    pub oidc: Option<Arc<OidcLogins>>,
     /// Has the keys of access tokens.
     pub tokens: Arc<Tokens>,
     /// Says whose an access token is.

@@ -20,7 +20,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{MAX_TOKEN_BYTES, Refusal, TokenError};
-use crate::api::{Login, Principal, Role};
+use crate::api::{Login, Principal};
+use crate::auth::claims;
 use crate::auth::random::kept_form;
 use crate::config::settings::TrustedIssuer;
 
@@ -148,8 +149,9 @@ pub(in crate::auth) fn verify(
     let fits = |text: &&str| !text.is_empty() && text.len() <= MAX_SUBJECT_BYTES && !text.contains(char::is_control);
     let subject = claims["sub"].as_str().filter(fits).ok_or(Refusal::Claims)?;
     let is_name = |name: &&str| fits(name) && name.chars().count() <= MAX_NAME_CHARACTERS;
-    let username = find(&claims, &issuer.name_claim).and_then(Value::as_str).filter(is_name);
-    let role = role(&claims, issuer).ok_or(Refusal::Role)?;
+    let username = claims::find(&claims, &issuer.name_claim).and_then(Value::as_str).filter(is_name);
+    let role = claims::role(&claims, &issuer.role_claim, &issuer.admin_values, &issuer.user_values);
+    let role = role.ok_or(Refusal::Role)?;
     let mut key = kept_form(shown.message);
     key.truncate(32);
     Ok(Principal {
@@ -182,24 +184,6 @@ fn times(claims: &Value, now: u64, leeway: u64) -> Result<(u64, u64), Refusal> {
     } else {
         Ok((issued_at, expires_at))
     }
-}
-
-fn role(claims: &Value, issuer: &TrustedIssuer) -> Option<Role> {
-    if issuer.role_claim.is_empty() {
-        return Some(Role::User);
-    }
-    let found: Vec<&str> = match find(claims, &issuer.role_claim)? {
-        Value::String(one) => vec![one],
-        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
-        _ => return None,
-    };
-    let has = |values: &[String]| values.iter().any(|value| found.contains(&value.as_str()));
-    if has(&issuer.admin_values) { Some(Role::Admin) } else { has(&issuer.user_values).then_some(Role::User) }
-}
-
-/// A claim of that name, else the one that the dots of the name lead to. (Names can be addresses, with dots in them.)
-fn find<'a>(claims: &'a Value, name: &str) -> Option<&'a Value> {
-    claims.get(name).or_else(|| name.split('.').try_fold(claims, |inside, part| inside.get(part)))
 }
 
 #[cfg(test)]

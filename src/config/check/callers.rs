@@ -40,6 +40,9 @@ impl Check<'_> {
             }
             seen.push(issuer.issuer.clone());
         }
+        for (leaf, complaint) in self.loaded.settings.oidc.complaints() {
+            self.wrong(leaf, complaint);
+        }
         let refresh = auth.refresh_token_seconds;
         // An access token's own limit is told elsewhere.
         let least = auth.access_token_seconds.min(30 * 86_400);

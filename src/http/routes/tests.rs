@@ -113,6 +113,7 @@ impl House {
             accounts: Arc::new(Accounts::new(Arc::clone(&store), &auth)),
             authenticator: Arc::new(Authenticator::new(Arc::clone(&tokens), Arc::clone(&store), false)),
             logins: Arc::new(logins),
+            oidc: None,
             tokens,
             gateway: Arc::clone(&facts) as Arc<dyn GatewayFacts>,
             metrics: telemetry::metrics::install().unwrap(),

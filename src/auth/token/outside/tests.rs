@@ -4,6 +4,7 @@ use jsonwebtoken::{EncodingKey, crypto};
 use serde_json::json;
 
 use super::*;
+use crate::api::Role;
 
 const ED_1: &[u8] = include_bytes!("../../../../tests/fixtures/keys/ed25519-1.pem");
 const RSA: &[u8] = include_bytes!("../../../../tests/fixtures/keys/rsa-1.pem");
