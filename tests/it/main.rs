@@ -24,6 +24,7 @@ mod http_routes;
 mod log;
 mod login;
 mod observing;
+mod oidc;
 mod programs;
 mod real_cli;
 mod redis;
