@@ -3,6 +3,10 @@
 import http from "node:http";
 import { pathToFileURL } from "node:url";
 
+// Nobody reads on once the port is told, and a pipe that nobody reads would end this program.
+const say = console.log;
+console.log = console.info = console.warn = () => {};
+
 const [module, redirectUri] = process.argv.slice(2);
 const { Provider } = await import(pathToFileURL(module));
 
@@ -36,5 +40,5 @@ server.listen(0, "127.0.0.1", () => {
       response.end();
     });
   });
-  console.log(port);
+  say(port);
 });
