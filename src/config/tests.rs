@@ -122,6 +122,8 @@ fn other_value(home: &TempDir, info: &SettingInfo) -> String {
         ("credentials_uploads_dir", _) => "/srv/uploads".to_owned(),
         ("workspace_roots" | "trusted_workspace_roots", _) => "/srv/a, /srv/b".to_owned(),
         ("allowed_origins", _) => "https://a.example.com,https://b.example.com".to_owned(),
+        ("oidc_issuer" | "oidc_redirect_base", _) => "https://other.example.com".to_owned(),
+        ("oidc_client_secret_file", _) => write(home, "client-secret", RANDOM).display().to_string(),
         ("signing_key_file", _) => fixture("ed25519-1.pem"),
         ("accepted_key_files", _) => fixture("ed25519-1.pub.pem"),
         (_, Shape::Text) => "debug".to_owned(),
@@ -148,7 +150,20 @@ fn m5_every_setting_is_set_by_its_variable_its_flag_and_its_key() {
     for info in table() {
         let text = other_value(&home, info);
         // Trusted roots must lie in the roots.
-        let roots = if info.leaf == "workspace_roots" { vec![] } else { vec![("CC_GATEWAY_WORKSPACE_ROOTS", "/srv")] };
+        let mut roots =
+            if info.leaf == "workspace_roots" { vec![] } else { vec![("CC_GATEWAY_WORKSPACE_ROOTS", "/srv")] };
+        // A provider of logins must be described as a whole.
+        if info.section == "oidc" {
+            let whole = [
+                ("CC_GATEWAY_OIDC_ISSUER", "https://id.example.com"),
+                ("CC_GATEWAY_OIDC_CLIENT_ID", "gateway"),
+                ("CC_GATEWAY_OIDC_REDIRECT_BASE", "https://gateway.example.com"),
+                ("CC_GATEWAY_OIDC_ROLE_CLAIM", "groups"),
+                ("CC_GATEWAY_OIDC_USER_VALUES", "staff"),
+                ("CC_GATEWAY_OIDC_ADMIN_VALUES", "boss"),
+            ];
+            roots.extend(whole.into_iter().filter(|(name, _)| *name != info.env));
+        }
         let mut more = roots.clone();
         more.push((&info.env, &text));
         let by_variable = loaded(&sources(&env, &more, &[]));

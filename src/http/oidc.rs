@@ -127,7 +127,7 @@ fn logins(state: &HttpState) -> Result<&OidcLogins, HttpProblem> {
 
 fn bad_return() -> HttpProblem {
     HttpProblem::new(StatusCode::BAD_REQUEST, "oidc_return", "The tokens can't be sent there").detail(
-        "Give `return` (a port of 127.0.0.1) and `challenge` (the SHA-256 of your verifier in hex), or neither.",
+        "Give `return` (a port of your own machine) and `challenge` (the SHA-256 of your verifier in hex), or neither.",
     )
 }
 
