@@ -2,3 +2,4 @@
 
 mod dead_node;
 mod elsewhere;
+mod round_robin;
