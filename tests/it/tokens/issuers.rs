@@ -78,6 +78,9 @@ impl Issuer {
             password_hash: String::new(),
             disabled: false,
             created_at_ms: 0,
+            scopes: None,
+            password_changed_at_ms: 0,
+            revision: 0,
         };
         let login = cc_gateway::api::Login { began_ms: 1, key: "a".repeat(32) };
         self.tokens.issue_to(&Grant::new(&account, login)).token.expose_secret().to_owned()
