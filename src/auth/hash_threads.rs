@@ -65,7 +65,7 @@ mod tests {
         let (told, heard) = std::sync::mpsc::channel();
         while !threads.run({
             let told = told.clone();
-            move || drop(told.send(()))
+            move || assert!(told.send(()).is_ok())
         }) {
             std::thread::yield_now();
         }
