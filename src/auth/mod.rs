@@ -15,6 +15,7 @@ pub mod audit;
 pub mod authenticator;
 pub mod bearer;
 pub mod fetch;
+mod hash_threads;
 pub mod host;
 pub mod issuers;
 pub mod keys;

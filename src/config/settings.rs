@@ -424,8 +424,8 @@ pub struct AuthSettings {
     pub jwt_secret: Option<SecretString>,
     /// A file that holds it. Empty: `jwt-secret` in the data directory, made at first start with mode 0600.
     pub jwt_secret_file: PathBuf,
-    /// A private key in PEM, mode 0600, that signs access tokens in place of the secret: Ed25519 (EdDSA) or RSA of 2048
-    /// bits or more (RS256). Read again when it changes and on SIGHUP.
+    /// A private key in PEM, mode 0600, that signs access tokens in place of the secret: Ed25519 (`EdDSA`) or RSA of
+    /// 2048 bits or more (RS256). Read again when it changes and on SIGHUP.
     pub signing_key_file: PathBuf,
     /// Files with further keys whose tokens are accepted, such as the last one's after a change: a public or private
     /// key in PEM or a signing secret, or directories of such files. Read again when they change and on SIGHUP.

@@ -13,7 +13,7 @@ use crate::support::event::Event;
 use crate::support::fleet::Fleet;
 use crate::support::proxy::round_robin;
 use crate::support::redis_server::Server;
-use crate::support::{Client, soak, within};
+use crate::support::{Builder, Client, soak, within};
 
 const CAP: usize = 20;
 
@@ -70,7 +70,9 @@ fn reason(events: &[Event]) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_one_address_no_event_is_lost_and_the_cap_holds_though_a_gateway_and_redis_are_killed() {
     let mut server = Server::start();
-    let mut fleet = Fleet::start(&server, 3, |builder| builder.setting("max_sessions", CAP)).await;
+    // Long enough for everybody to find Redis again.
+    let patient = |builder: Builder| builder.setting("max_sessions", CAP).setting("slot_lease_seconds", 4);
+    let mut fleet = Fleet::start(&server, 3, patient).await;
     let address = round_robin(fleet.gateways.iter().map(|gateway| gateway.ws).collect()).await;
     let token = fleet.gateways[0].login().await;
     let sessions = soak::count(30, 60);
