@@ -28,10 +28,12 @@ pub struct LoginResponse {
     pub token_type: String,
     /// Seconds until it ends.
     pub expires_in: u64,
-    /// Gives the next pair of tokens at `POST /auth/refresh`, once.
-    pub refresh_token: String,
+    /// Gives the next pair of tokens at `POST /auth/refresh`, once. Missing while the store can be read but not written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<String>,
     /// Seconds until that one ends.
-    pub refresh_expires_in: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_expires_in: Option<u64>,
     /// Who they are for.
     pub user: User,
 }

@@ -40,7 +40,9 @@ async fn log_in(args: LoginArgs) -> Result<(), Failure> {
     let password = ask::password(args.password_file.as_deref()).await?;
     let login = client::login(&args.url, &username, password.expose_secret()).await?;
     let path = saved_token::save(&args.url, &login).await?;
-    let lasts = humantime::format_duration(std::time::Duration::from_secs(login.refresh_expires_in));
+    let lasts = humantime::format_duration(std::time::Duration::from_secs(
+        login.refresh_expires_in.unwrap_or(login.expires_in),
+    ));
     let (name, role) = (&login.user.username, login.user.role);
     screen::info_line(&format!(
         "logged in as {name} ({role}); renewed when used, it lasts {lasts} unused; the login is in {}",

@@ -55,8 +55,8 @@ impl SavedToken {
             username: login.user.username.clone(),
             access_token: login.access_token.clone(),
             expires_at: now.saturating_add(login.expires_in),
-            refresh_token: Some(login.refresh_token.clone()),
-            refresh_expires_at: now.saturating_add(login.refresh_expires_in),
+            refresh_token: login.refresh_token.clone(),
+            refresh_expires_at: now.saturating_add(login.refresh_expires_in.unwrap_or_default()),
         }
     }
 
