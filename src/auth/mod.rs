@@ -42,7 +42,7 @@ pub use authenticator::{AuthError, Authenticator};
 pub use bearer::BearerError;
 pub use issuers::OutsideIssuers;
 pub use keys::{ApiKey, ApiKeys, KeyError, NewKey};
-pub use logins::{Logins, RefreshError, TokenPair};
+pub use logins::{Logins, RefreshError, RefreshToken, TokenPair};
 pub use origin::OriginError;
 pub use revocation::Revocations;
 pub use secret::{SecretError, SigningSecret, load_or_create};
