@@ -42,6 +42,7 @@ mod watch;
 mod tests;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -95,6 +96,9 @@ pub enum Command {
     Protocol(protocol::Args),
 }
 
+/// Threads for work that blocks, at most.
+const BLOCKING_THREADS: usize = 16;
+
 /// The whole program: reads the command line, does what it says, gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -104,13 +108,25 @@ pub fn main() -> ExitCode {
         return ExitCode::from(helper_main(args));
     }
     let command = Cli::parse().command;
-    match tokio::runtime::Runtime::new() {
+    match runtime() {
         Ok(runtime) => runtime.block_on(run(command, &Environment::of_process())),
         Err(error) => {
             output::complain(&format!("cc-gateway: the program can't be started: {error}"));
             Exit::FAILURE.into()
         }
     }
+}
+
+/// The runtime. Its threads for work that blocks (reads of the embedded store) are few and stay once they are there, one
+/// from the start: to want a thread when the machine gives none is fatal only while there is not one.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(Duration::MAX)
+        .build()?;
+    runtime.spawn_blocking(|| {});
+    Ok(runtime)
 }
 
 /// Does what the command line says.
