@@ -11,6 +11,8 @@
 
 mod audit;
 mod bus;
+pub mod check;
+pub mod copy;
 mod error;
 mod finding;
 pub mod metered;
@@ -36,7 +38,7 @@ pub use bus::{Asker, Bus, CallError, Incoming, SharedBus, Topic, Watch};
 pub use error::StoreError;
 pub use finding::{Finding, Severity};
 pub use note::{NOTE_BYTES, Note, NoteKind};
-pub use open::{open, open_when_there};
+pub use open::{open, open_as_it_is, open_when_there};
 pub use slots::{LineLimits, LineOutcome, NodeSlots, SlotAsked, SlotCounts, SlotLimits, SlotOutcome};
 pub use types::{
     Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodeSeen, NodesSeen, Page,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::redis::RedisStore;
 use super::sqlite::SqliteStore;
-use super::{SharedStore, StoreError};
+use super::{SharedStore, StoreError, copy};
 use crate::config::paths;
 use crate::config::settings::Settings;
 
@@ -15,14 +15,38 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Opens the store, which must be there.
 ///
 /// # Errors
-/// [`StoreError::Away`] if it can't be opened or does not answer, [`StoreError::Damaged`] if it is of another form.
+/// [`StoreError::Away`] if it can't be opened or does not answer, [`StoreError::Damaged`] if it is of another form, or a copy
+/// into it is not complete.
 pub async fn open(settings: &Settings) -> Result<SharedStore, StoreError> {
+    whole(open_as_it_is(settings).await?).await
+}
+
+/// The same, also for a store that another one is being copied into.
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_as_it_is(settings: &Settings) -> Result<SharedStore, StoreError> {
     if let Some(file) = paths::store_file(settings) {
         return Ok(Arc::new(SqliteStore::open(&file, settings.data.sqlite_synchronous)?));
     }
     let store = RedisStore::open(&settings.data.store_url, &settings.data.redis_key_prefix)?;
     store.prepare().await?;
     Ok(Arc::new(store))
+}
+
+/// The store, unless a copy into it was broken off: who serves what is there would serve a part.
+async fn whole(store: SharedStore) -> Result<SharedStore, StoreError> {
+    match copy::is_under_way(&store).await {
+        Ok(false) => Ok(store),
+        Ok(true) => {
+            store.close().await;
+            Err(StoreError::Damaged("a copy into it is not complete: repeat `cc-gateway store copy`".to_owned()))
+        }
+        Err(error) => {
+            store.close().await;
+            Err(error)
+        }
+    }
 }
 
 /// Opens the store; one that is a server may come later, and is waited for as long as it takes.
@@ -45,5 +69,5 @@ pub async fn open_when_there(settings: &Settings) -> Result<SharedStore, StoreEr
         }
         tokio::time::sleep(RETRY).await;
     }
-    Ok(Arc::new(store))
+    whole(Arc::new(store)).await
 }

@@ -1,6 +1,7 @@
 //! The contract on a real Redis, and what only this store promises.
 
 mod calls;
+mod copying;
 mod examine;
 mod kinds;
 mod outage;
