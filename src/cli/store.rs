@@ -95,7 +95,7 @@ pub async fn run(args: &Args, env: &Environment) -> Exit {
 /// How it ended if not well, and why.
 type Failed = (Exit, String);
 
-fn failed(error: impl ToString) -> Failed {
+fn failed(error: &impl ToString) -> Failed {
     (Exit::FAILURE, error.to_string())
 }
 
@@ -115,9 +115,9 @@ fn with_store(settings: &Settings, url: Option<&str>) -> Result<Settings, Failed
 async fn open(settings: &Settings, may_make: bool) -> Result<SharedStore, Failed> {
     let shown = store_url::shown(&settings.data.store_url);
     if !may_make && !is_there(settings) {
-        return Err(failed(format!("{shown}: there is no such file")));
+        return Err(failed(&format!("{shown}: there is no such file")));
     }
-    store::open_as_it_is(settings).await.map_err(|error| failed(format!("{shown}: {error}")))
+    store::open_as_it_is(settings).await.map_err(|error| failed(&format!("{shown}: {error}")))
 }
 
 /// Could the store be there? A server is asked when it is opened.
@@ -131,7 +131,7 @@ async fn run_check(settings: &Settings, url: Option<&str>, json: bool) -> Result
     let progress = |checked: &Checked| pace.tell(|| format!("{} sessions, {}", checked.sessions, size(checked.bytes)));
     let checked = check(&store, read, &progress).await;
     store.close().await;
-    let checked = checked.map_err(failed)?;
+    let checked = checked.map_err(|error| failed(&error))?;
     output::say(&if json { as_json(&checked) } else { as_text(&checked) });
     Ok(if checked.is_well() { Exit::SUCCESS } else { Exit::FAILURE })
 }
@@ -201,8 +201,8 @@ async fn copy_into(source: &SharedStore, target: Option<&SharedStore>, dry: bool
     let pace = Pace::new();
     let progress = |copied: &Copied| pace.tell(|| told(copied));
     match target.filter(|_| !dry) {
-        Some(target) => copy(source, target, &progress).await.map_err(failed),
-        None => rehearse(source, target).await.map_err(failed),
+        Some(target) => copy(source, target, &progress).await.map_err(|error| failed(&error)),
+        None => rehearse(source, target).await.map_err(|error| failed(&error)),
     }
 }
 

@@ -15,8 +15,8 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Opens the store, which must be there.
 ///
 /// # Errors
-/// [`StoreError::Away`] if it can't be opened or does not answer, [`StoreError::Damaged`] if it is of another form, or a copy
-/// into it is not complete.
+/// [`StoreError::Away`] if it can't be opened or does not answer, [`StoreError::Damaged`] if it is of another form, or
+/// a copy into it is not complete.
 pub async fn open(settings: &Settings) -> Result<SharedStore, StoreError> {
     whole(open_as_it_is(settings).await?).await
 }
@@ -36,17 +36,27 @@ pub async fn open_as_it_is(settings: &Settings) -> Result<SharedStore, StoreErro
 
 /// The store, unless a copy into it was broken off: who serves what is there would serve a part.
 async fn whole(store: SharedStore) -> Result<SharedStore, StoreError> {
-    match copy::is_under_way(&store).await {
-        Ok(false) => Ok(store),
-        Ok(true) => {
-            store.close().await;
-            Err(StoreError::Damaged("a copy into it is not complete: repeat `cc-gateway store copy`".to_owned()))
-        }
+    match is_whole(&store).await {
+        Ok(()) => Ok(store),
         Err(error) => {
             store.close().await;
             Err(error)
         }
     }
+}
+
+async fn is_whole(store: &SharedStore) -> Result<(), StoreError> {
+    if copy::is_under_way(store).await? {
+        let text = "a copy into it is not complete: repeat `cc-gateway store copy`";
+        return Err(StoreError::Damaged(text.to_owned()));
+    }
+    Ok(())
+}
+
+async fn prepare(store: &Arc<RedisStore>) -> Result<(), StoreError> {
+    store.prepare().await?;
+    let shared: SharedStore = store.clone();
+    is_whole(&shared).await
 }
 
 /// Opens the store; one that is a server may come later, and is waited for as long as it takes.
@@ -57,9 +67,9 @@ pub async fn open_when_there(settings: &Settings) -> Result<SharedStore, StoreEr
     if paths::store_file(settings).is_some() {
         return open(settings).await;
     }
-    let store = RedisStore::open(&settings.data.store_url, &settings.data.redis_key_prefix)?;
+    let store = Arc::new(RedisStore::open(&settings.data.store_url, &settings.data.redis_key_prefix)?);
     let mut told = false;
-    while let Err(error) = store.prepare().await {
+    while let Err(error) = prepare(&store).await {
         if !error.retryable() {
             return Err(error);
         }
@@ -69,5 +79,5 @@ pub async fn open_when_there(settings: &Settings) -> Result<SharedStore, StoreEr
         }
         tokio::time::sleep(RETRY).await;
     }
-    whole(Arc::new(store)).await
+    Ok(store)
 }

@@ -14,10 +14,13 @@ use crate::store::{
 
 const LATER: u64 = 1 << 50;
 
+/// A record, its log, and its idempotency key with the fingerprint.
+type Session = (SessionRow, LogBounds, Vec<Batch>, Option<(String, String)>);
+
 /// Everything that is to be copied, as a store tells it.
 #[derive(Debug, PartialEq)]
 struct Everything {
-    sessions: Vec<(SessionRow, LogBounds, Vec<Batch>, Option<(String, String)>)>,
+    sessions: Vec<Session>,
     accounts: Vec<Account>,
     notes: Vec<Note>,
     spent: Vec<Spend>,
