@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand, each with its arguments and a `run`.
 //!
-//! Commands of operators (`serve`, `user`, `keys`, `healthcheck`, `doctor`, `credentials`, `config`) read the settings and work on
+//! Commands of operators (`serve`, `user`, `keys`, `healthcheck`, `doctor`, `credentials`, `store`, `config`) read the settings and work on
 //! this machine. `protocol` prints a document and needs nothing. Commands of callers (`exec`, `chat`, `attach`,
 //! `sessions`, `login`, `logout`) talk to a gateway through [`crate::client`] and know no settings. What people see goes
 //! through `output` or `screen`.
@@ -20,6 +20,7 @@ pub mod protocol;
 pub mod serve;
 pub mod sessions;
 pub mod settings;
+pub mod store;
 pub mod user;
 
 mod answers;
@@ -92,6 +93,7 @@ pub enum Command {
     Healthcheck(healthcheck::Args),
     Doctor(doctor::Args),
     Credentials(credentials::Args),
+    Store(store::Args),
     Config(config::Args),
     Protocol(protocol::Args),
 }
@@ -144,6 +146,7 @@ pub async fn run(command: Command, env: &Environment) -> ExitCode {
         Command::Healthcheck(args) => healthcheck::run(&args, env).await.into(),
         Command::Doctor(args) => doctor::run(&args, env).await.into(),
         Command::Credentials(args) => credentials::run(&args, env).await.into(),
+        Command::Store(args) => store::run(&args, env).await.into(),
         Command::Config(args) => config::run(&args, env).into(),
         Command::Protocol(args) => protocol::run(&args).into(),
     }

@@ -113,7 +113,7 @@ impl SessionRow {
 /// A session to create.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewSession {
-    /// The record to write; its `last_seq` is 0.
+    /// The record to write; its `last_seq` is 0, but for a copy of a session whose log has lost its head.
     pub row: SessionRow,
     /// The owner's idempotency key and the fingerprint of the parameters it came with.
     pub idempotency: Option<(String, String)>,

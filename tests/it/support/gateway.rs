@@ -203,6 +203,11 @@ impl Gateway {
         self.settings.environment()
     }
 
+    /// Sets a setting for the next start.
+    pub(crate) fn set(&mut self, leaf: &str, value: &str) {
+        self.settings.set(leaf, &value);
+    }
+
     /// A file or directory below the one that is all its own: `data`, `workspaces`, `home`, `claude`.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
