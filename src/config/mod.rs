@@ -21,6 +21,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use check::forms::network;
 pub use loader::{Loaded, load, load_what_is_right};
 pub use problem::{Problem, Source};
 pub use settings::Settings;

@@ -108,6 +108,9 @@ pub struct HttpSettings {
     /// `localhost`, names without a dot, and names below `.internal`, `.local`, `.localhost`, `.svc`, `.home.arpa` and
     /// `.test`. Without a port; `*` for any.
     pub allowed_hosts: Vec<String>,
+    /// Proxies in front of both listeners, as addresses or networks (`10.0.0.0/8`): what they say in `X-Forwarded-For`
+    /// is where a caller comes from, for limits per address and the log. Nobody else's word counts.
+    pub trusted_proxies: Vec<String>,
 }
 
 impl Default for HttpSettings {
@@ -119,6 +122,7 @@ impl Default for HttpSettings {
             body_limit_bytes: 64 * 1024,
             max_http_connections: 4_096,
             allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -134,7 +138,8 @@ pub struct WebSocketSettings {
     pub max_ws_connections: usize,
     /// Open sockets of one principal; one more is refused with 429. 0: no limit.
     pub max_ws_connections_per_principal: usize,
-    /// Open sockets from one address; one more is refused with 429. 0: no limit: behind a proxy all come from one.
+    /// Open sockets from one address; one more is refused with 429. 0: no limit. Behind a proxy all come from one,
+    /// unless it is one of `trusted_proxies`.
     pub max_ws_connections_per_address: usize,
     /// Largest message a client may send, in bytes; a larger one closes 1009.
     pub max_message_bytes: usize,
@@ -323,7 +328,7 @@ pub struct AgentSettings {
     pub agent_program: PathBuf,
     /// Programs that the dialect's `execute` may name.
     pub allowed_commands: Vec<String>,
-    /// Run agents as this user. Needs the rights to change users.
+    /// Run agents as this user, a name or `uid:gid`. Needs the rights to change users.
     pub agent_user: Option<String>,
     /// Let several principals start sessions although agents run as the gateway's own user.
     pub shared_uid_accepted: bool,
