@@ -8,6 +8,7 @@ pub mod data_dir;
 mod fields;
 pub mod issuer;
 pub mod loader;
+mod log;
 pub mod paths;
 pub mod problem;
 mod seconds;

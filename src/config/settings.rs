@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use super::issuer::TrustedIssuer;
+pub use super::log::{LogFormat, LogSettings};
 pub use super::seconds::Seconds;
 
 /// Everything that can be set.
@@ -475,32 +476,5 @@ impl Default for AuthSettings {
             max_failed_logins_per_minute: 10,
             login_with_password_hash: false,
         }
-    }
-}
-
-/// What is logged.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogSettings {
-    /// A `tracing` filter, for example `info` or `cc_gateway=debug,info`.
-    pub log_filter: String,
-    /// `json`: one object a line; `text`: for people.
-    pub log_format: LogFormat,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object a line.
-    #[default]
-    Json,
-    /// For people.
-    Text,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { log_filter: "info".to_owned(), log_format: LogFormat::Json }
     }
 }
