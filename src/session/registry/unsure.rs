@@ -40,11 +40,12 @@ impl Sessions {
     }
 
     /// A session at rest may have been taken over, and nobody runs it here: it is put away again.
-    pub(super) fn put_back(self: &Arc<Self>, row: SessionRow, taken: SessionPatch) {
+    pub(super) fn put_back(self: &Arc<Self>, row: &SessionRow, taken: SessionPatch) {
         let sessions = Arc::clone(self);
+        let (id, before) = (row.id, row.epoch);
         tasks::spawn("put-back-session", async move {
-            let (id, epoch) = (row.id, row.epoch + 1);
-            if until_answered(|| sessions.store.update_session(id, row.epoch, taken.clone())).await.is_err() {
+            let epoch = before + 1;
+            if until_answered(|| sessions.store.update_session(id, before, taken.clone())).await.is_err() {
                 // Somebody else has it.
                 return;
             }
