@@ -43,13 +43,6 @@ pub(crate) fn thread_count(pid: u32) -> u64 {
     status_number(pid, "Threads:").unwrap_or(0)
 }
 
-/// How many threads of that name it has.
-pub(crate) fn threads_named(pid: u32, name: &str) -> usize {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a living process").filter_map(Result::ok);
-    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
-    names.filter(|found| found.trim() == name).count()
-}
-
 /// Its children, zombies too.
 pub(crate) fn children(pid: u32) -> Vec<u32> {
     all().into_iter().filter(|&other| parent(other) == Some(pid)).collect()
