@@ -15,7 +15,7 @@ async fn j1_of_many_starts_at_once_through_two_gateways_never_more_run_than_the_
     let server = Server::start();
     let fleet = Fleet::start(&server, 2, |builder| builder.setting("max_sessions", CAP)).await;
     let starts = soak::count(60, 200);
-    let mut clients = vec![fleet.gateways[0].client().await, fleet.gateways[1].client().await];
+    let mut clients = [fleet.gateways[0].client().await, fleet.gateways[1].client().await];
     let mut asked = [Vec::new(), Vec::new()];
     for number in 0..starts {
         let at = number % 2;
