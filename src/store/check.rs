@@ -1,7 +1,7 @@
 //! Looks over a whole store, whichever it is: does it take a write, is each record readable, each log whole, and does
 //! each session's end agree with its log?
 //!
-//! Invariants: nothing is changed but what [`Store::check`] writes. A session that moves meanwhile, because a gateway
+//! Invariants: nothing is changed but what [`crate::store::Store::check`] writes. A session that moves meanwhile, because a gateway
 //! runs on the store, is looked at again until two looks in turn see the same: only what both saw wrong is told.
 //!
 //! It must not know how events are encoded: whoever calls brings that along.

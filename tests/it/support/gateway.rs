@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -461,7 +461,9 @@ impl Drop for Gateway {
             // Again and again: the first says "soon", the second "at once".
             let ended = (0..40).any(|_| {
                 proc::signal(pid, Signal::TERM);
-                wait_at_most(Duration::from_millis(500), || process.try_wait().is_ok_and(|status| status.is_some()))
+                super::wait_at_most(Duration::from_millis(500), || {
+                    process.try_wait().is_ok_and(|status| status.is_some())
+                })
             });
             if ended {
                 let _status = process.wait();
@@ -471,7 +473,7 @@ impl Drop for Gateway {
                 let _status = process.wait();
             }
         }
-        let gone = wait_at_most(Duration::from_secs(5), || self.processes().is_empty());
+        let gone = super::wait_at_most(Duration::from_secs(5), || self.processes().is_empty());
         let left: Vec<String> = self.processes().into_iter().map(proc::command_line).collect();
         for pid in self.processes() {
             proc::signal(pid, Signal::KILL);
@@ -491,15 +493,4 @@ impl Drop for Gateway {
             assert!(wrong.is_empty(), "sessions without exactly one end: {wrong:?}");
         }
     }
-}
-
-fn wait_at_most(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + limit;
-    while !done() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    true
 }
