@@ -288,3 +288,11 @@ pub struct NodeSeen {
     /// How long its lease still lasts, in milliseconds; 0: it has run out.
     pub lease_left_ms: u64,
 }
+
+impl NodeSeen {
+    /// Does it still count as alive?
+    #[must_use]
+    pub fn lives(&self) -> bool {
+        self.lease_left_ms > 0
+    }
+}

@@ -1,5 +1,6 @@
 //! The one task that keeps this node's lease, and looks after the others while it does.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ struct Keeper {
 
 impl Nodes {
     fn others_live(&self) -> bool {
-        self.seen.borrow().iter().any(|seen| *seen.node != *self.name && seen.lease_left_ms > 0)
+        self.seen.borrow().iter().any(|seen| *seen.node != *self.name && seen.lives())
     }
 }
 
@@ -129,12 +130,10 @@ impl Keeper {
 
     /// Notes who lives; whoever has gone takes its connections along.
     async fn note(&self, nodes: Vec<NodeSeen>) {
-        let lives =
-            |nodes: &[NodeSeen], name: &str| nodes.iter().any(|seen| seen.node == name && seen.lease_left_ms > 0);
-        metrics::nodes_alive(nodes.iter().filter(|seen| seen.lease_left_ms > 0).count());
+        let alive: HashSet<String> = nodes.iter().filter(|seen| seen.lives()).map(|seen| seen.node.clone()).collect();
+        metrics::nodes_alive(alive.len());
         let before = self.sessions.nodes().seen.send_replace(nodes.into());
-        let after = Arc::clone(&self.sessions.nodes().seen.borrow());
-        for gone in before.iter().filter(|seen| lives(&before, &seen.node) && !lives(&after, &seen.node)) {
+        for gone in before.iter().filter(|seen| seen.lives() && !alive.contains(&seen.node)) {
             tracing::warn!(node = gone.node, "another gateway has gone");
             self.sessions.tell_all(&Command::NodeGone { node: gone.node.clone() }).await;
         }
