@@ -27,6 +27,8 @@ struct Keeper {
     sure_until: Instant,
     /// Has the store ever been told of this node?
     told: bool,
+    /// The store had forgotten this node, and has not said yet which sessions are still its own.
+    unclear: bool,
 }
 
 impl Nodes {
@@ -44,6 +46,7 @@ impl Sessions {
             in_touch_since: None,
             sure_until: now + self.nodes().lease,
             told: false,
+            unclear: false,
         };
         tasks::spawn("node-lease", async move {
             tokio::select! {
@@ -112,12 +115,15 @@ impl Keeper {
 
     async fn renewed(&mut self, seen: NodesSeen, asked_at: Instant) {
         let since = *self.in_touch_since.get_or_insert(asked_at);
-        if self.told && !seen.known {
+        // It is known again from this renewal on: a look that fails has to be remembered.
+        self.unclear |= self.told && !seen.known;
+        if self.unclear {
             tracing::warn!("this gateway was taken for dead; looking which sessions are still its own");
             if !self.sessions.look_whose().await {
                 self.in_touch_since = None;
                 return;
             }
+            self.unclear = false;
         }
         self.told = true;
         self.sure_until = asked_at + self.sessions.nodes().lease;
