@@ -38,6 +38,18 @@ pub(crate) fn fd_count(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("the descriptors of a living process").count()
 }
 
+/// What its descriptors stand for, without the files that the store opens as it needs them: a reader
+/// that two requests at once bring into being stays for the next two.
+pub(crate) fn descriptors_but_the_store(pid: u32) -> Vec<String> {
+    let all = fs::read_dir(format!("/proc/{pid}/fd")).expect("the descriptors of a living process");
+    // One that was closed since the folder was read has no target, and is not there.
+    let targets = all.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets
+        .map(|target| target.to_string_lossy().into_owned())
+        .filter(|target| !target.contains("/gateway.db"))
+        .collect()
+}
+
 /// How many threads it has.
 pub(crate) fn thread_count(pid: u32) -> u64 {
     status_number(pid, "Threads:").unwrap_or(0)
