@@ -1,7 +1,7 @@
 # Short names for what people do with this project. The work is in scripts/ and in cargo.
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo serve test lint doc fmt soak bench bench-quick clean
+.PHONY: help tools build demo serve test lint doc fmt docker-test soak bench bench-quick clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ doc: ## build the documents of the code
 
 fmt: ## format the code
 	cargo fmt --all
+
+docker-test: ## build the image and prove it on a Docker engine (DOCKER_BUILD_FLAGS: more flags for docker build)
+	@docker/test/run.sh
 
 soak: ## run all tests with the full counts of their rows (long)
 	@scripts/tools.sh --tests

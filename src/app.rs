@@ -28,7 +28,7 @@ use crate::claude::credentials::CREDENTIALS_VARIABLE;
 use crate::config::settings::Settings;
 use crate::config::{Environment, data_dir, paths};
 use crate::http::state::RequestLimits;
-use crate::http::{AcceptLimits, Browsers, Connections as Places, HttpState, routes};
+use crate::http::{AcceptLimits, Browsers, Connections as Places, HttpState, TrustedProxies, routes};
 use crate::process::{RunAs, Spawner};
 use crate::rpc::dispatch::Dispatcher;
 use crate::rpc::envelope::notification;
@@ -226,8 +226,9 @@ impl App {
         let http_places = Places::new("http", settings.http.max_http_connections);
         // Room for sockets that are refused with a reason, health probes among them.
         let ws_places = Places::new("ws", settings.websocket.max_ws_connections.saturating_add(256));
-        let http_routes = routes::router(http_state.clone());
-        let ws_routes = routes::ws_extras(http_state, ws::router(ws_state));
+        let proxies = TrustedProxies::new(&settings.http.trusted_proxies);
+        let http_routes = proxies.before(routes::router(http_state.clone()));
+        let ws_routes = proxies.before(routes::ws_extras(http_state, ws::router(ws_state)));
         for (name, listener, router, places) in [
             ("http-listener", http_listener, http_routes, http_places),
             ("ws-listener", ws_listener, ws_routes, ws_places),

@@ -259,7 +259,7 @@ pub struct Cursor {
 pub enum DetachReason {
     /// What comes next was cut off: the session's log is limited. Attach with `after_seq` of `oldest_seq - 1`.
     CursorExpired,
-    /// The session is no longer kept.
+    /// The session is no longer kept, or what is kept of it can't be read.
     Removed,
 }
 

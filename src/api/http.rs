@@ -66,8 +66,8 @@ pub struct LoginResponse {
     pub token_type: String,
     /// Seconds until it ends.
     pub expires_in: u64,
-    /// Gives the next pair of tokens at `POST /auth/refresh`, once.
-    /// There is none for an API key, which serves for that itself.
+    /// Gives the next pair of tokens at `POST /auth/refresh`, once. There is none for an API key, which serves for that
+    /// itself, nor while the store can be read but not written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_token: Option<String>,
     /// Seconds until that one ends.

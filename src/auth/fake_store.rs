@@ -10,9 +10,9 @@ use uuid::Uuid;
 use crate::api::Role;
 use crate::api::selector::TypeSet;
 use crate::store::{
-    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery,
-    LogBounds, NewSession, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow,
-    SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError,
+    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, Finding, LineLimits, LineOutcome, ListQuery,
+    LogBounds, NewSession, NodeSeen, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch,
+    SessionRow, SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError,
 };
 
 /// Accounts by name. After [`Store::close`] it is away.
@@ -70,6 +70,14 @@ impl Store for FakeStore {
         Err(StoreError::Missing)
     }
     async fn session_by_key(&self, _owner: &str, _key: &str) -> Result<Option<(SessionRow, String)>, StoreError> {
+        Err(StoreError::Missing)
+    }
+
+    async fn key_of_session(&self, _id: Uuid) -> Result<Option<(String, String)>, StoreError> {
+        Err(StoreError::Missing)
+    }
+
+    async fn session_ids(&self, _after: Option<(u64, Uuid)>, _: u32) -> Result<Vec<(u64, Uuid)>, StoreError> {
         Err(StoreError::Missing)
     }
     async fn unfinished_sessions(&self, _node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
@@ -149,10 +157,18 @@ impl Store for FakeStore {
     async fn forget_node(&self, _node: &str) -> Result<(), StoreError> {
         Err(StoreError::Missing)
     }
+
+    async fn nodes(&self) -> Result<Vec<NodeSeen>, StoreError> {
+        Err(StoreError::Missing)
+    }
     async fn add_spend(&self, _spend: Spend) -> Result<(), StoreError> {
         Err(StoreError::Missing)
     }
     async fn spent_since(&self, _owner: &str, _since_ms: u64) -> Result<u64, StoreError> {
+        Err(StoreError::Missing)
+    }
+
+    async fn spent(&self, _after: Option<Spend>, _limit: u32) -> Result<Vec<Spend>, StoreError> {
         Err(StoreError::Missing)
     }
     async fn forget_spend(&self, _before_ms: u64) -> Result<(), StoreError> {
@@ -227,6 +243,10 @@ impl Store for FakeStore {
         let after = notes.values().filter(|note| note.kind == kind && note.key.as_str() > after_key);
         Ok(after.take(limit as usize).cloned().collect())
     }
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+        Err(StoreError::Missing)
+    }
+
     async fn close(&self) {
         self.away.store(true, Ordering::SeqCst);
     }

@@ -64,7 +64,7 @@ fn is_nobody_elses(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let has_ending =
         |ending: &&str| name.strip_suffix(*ending).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    !name.is_empty() && (!name.contains('.') || PRIVATE_ENDINGS.iter().any(|ending| has_ending(&ending)))
+    !name.is_empty() && (!name.contains('.') || PRIVATE_ENDINGS.iter().any(has_ending))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Outside issuers: whose tokens are accepted, and their keys, fetched when they are needed.
 //!
 //! Invariants:
-//! - One fetch an issuer at once, and at most one in [`PAUSE`], whatever tokens come: a stranger's `kid` can't make the
+//! - One fetch an issuer at once, and at most one in `PAUSE`, whatever tokens come: a stranger's `kid` can't make the
 //!   gateway hammer an issuer.
-//! - Keys are asked for again after [`FRESH`], so that one that an issuer has withdrawn goes. While the issuer does not
-//!   answer, its last keys serve for [`KEPT`].
+//! - Keys are asked for again after `FRESH`, so that one that an issuer has withdrawn goes. While the issuer does not
+//!   answer, its last keys serve for `KEPT`.
 //!
 //! Callers of outside issuers have no account here; what an issuer says of them is all there is.
 

@@ -37,10 +37,17 @@ const TRIES: u32 = 3;
 pub struct TokenPair {
     /// Serves for calls.
     pub access: AccessToken,
-    /// Serves once, for the next pair.
-    pub refresh: SecretString,
-    /// Seconds until the refresh token ends.
-    pub refresh_expires_in: u64,
+    /// Serves once, for the next pair. `None`: the store takes no new login just now.
+    pub refresh: Option<RefreshToken>,
+}
+
+/// A fresh refresh token for its owner. `Debug` does not show it.
+#[derive(Debug)]
+pub struct RefreshToken {
+    /// The token's text.
+    pub token: SecretString,
+    /// Seconds until it ends.
+    pub expires_in: u64,
 }
 
 /// Why there are no tokens. The texts are for the caller.
@@ -99,10 +106,11 @@ impl Logins {
     }
 
     /// A login of that account. `scopes`: no more than these, now and after every renewal; `None`: whatever the
-    /// account's role gives.
+    /// account's role gives. A store that can be read but not written does not keep anybody out: there is no refresh
+    /// token then.
     ///
     /// # Errors
-    /// [`RefreshError::Store`] or [`RefreshError::Random`].
+    /// [`RefreshError::Random`].
     pub async fn begin(&self, account: &Account, scopes: Option<&BTreeSet<Scope>>) -> Result<TokenPair, RefreshError> {
         let text = RefreshText::make()?;
         let family = Family {
@@ -117,11 +125,15 @@ impl Logins {
             value: encode(&family),
             expires_at_ms: Some(self.refresh_ends_ms()),
         };
-        if !self.store.put_note(note).await? {
+        match self.store.put_note(note).await {
+            Ok(true) => Ok(self.pair(account, &family, &text)),
             // 256 random bits twice: the system's randomness is broken.
-            return Err(RefreshError::Random);
+            Ok(false) => Err(RefreshError::Random),
+            Err(error) => {
+                tracing::warn!(%error, "a login can't be kept: it gets no refresh token");
+                Ok(TokenPair { refresh: None, ..self.pair(account, &family, &text) })
+            }
         }
-        Ok(self.pair(account, &family, &text))
     }
 
     /// The next pair of a login, and whose it is.
@@ -253,8 +265,7 @@ impl Logins {
         }
         TokenPair {
             access: self.tokens.issue_to(&grant),
-            refresh: text.text(),
-            refresh_expires_in: self.refresh_seconds,
+            refresh: Some(RefreshToken { token: text.text(), expires_in: self.refresh_seconds }),
         }
     }
 

@@ -2,7 +2,7 @@
 //! cores.
 //!
 //! Invariants:
-//! - A hash runs on a blocking thread and only with a [`Turn`]; there are as many turns as cores, and each
+//! - A hash runs on a thread of its own kind and only with a [`Turn`]; there are as many turns as cores, and each
 //!   costs 19 MiB, so memory and processor stay bounded however many log in at once.
 //! - Verifying without a stored hash (no such account) does the same work and always fails.
 //! - A turn lasts until its work is done, also when nobody waits for the result any more.
@@ -12,11 +12,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::hash_threads::HashThreads;
 use super::system_hash::{self, Scheme};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Why a password could not be hashed or verified; says nothing about the password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +35,7 @@ pub enum PasswordError {
 pub struct Passwords {
     /// One permit a core: what bounds the work.
     permits: Arc<Semaphore>,
+    threads: Arc<HashThreads>,
     hasher: Arc<Hasher>,
 }
 
@@ -67,7 +69,7 @@ impl Passwords {
         let counts = [(); 3].map(|()| AtomicU64::new(0));
         let [operations, running, peak] = counts;
         let hasher = Arc::new(Hasher { params, nobody, operations, running, peak });
-        Self { permits: Arc::new(Semaphore::new(turns)), hasher }
+        Self { permits: Arc::new(Semaphore::new(turns)), threads: Arc::new(HashThreads::start(turns)), hasher }
     }
 
     /// Waits for a turn; first come, first served.
@@ -76,7 +78,7 @@ impl Passwords {
     /// [`PasswordError::Ending`].
     pub async fn turn(&self) -> Result<Turn, PasswordError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| PasswordError::Ending)?;
-        Ok(Turn { _permit: permit, hasher: Arc::clone(&self.hasher) })
+        Ok(Turn { _permit: permit, threads: Arc::clone(&self.threads), hasher: Arc::clone(&self.hasher) })
     }
 
     /// Hash operations since the start.
@@ -103,6 +105,7 @@ impl Default for Passwords {
 pub struct Turn {
     /// Held, never read: dropping it lets the next one in.
     _permit: OwnedSemaphorePermit,
+    threads: Arc<HashThreads>,
     hasher: Arc<Hasher>,
 }
 
@@ -126,22 +129,28 @@ impl Turn {
         self.work(move |hasher| hasher.verify(&password, hash.as_deref())).await
     }
 
-    /// Runs `work` on a blocking thread. The turn goes there too: if the caller is gone by then, the work
+    /// Runs `work` on one of the threads for it. The turn goes there too: if the caller is gone by then, the work
     /// is still counted.
     async fn work<T, F>(self, work: F) -> Result<(T, Self), PasswordError>
     where
         T: Send + 'static,
         F: FnOnce(&Hasher) -> T + Send + 'static,
     {
-        let blocking = tokio::task::spawn_blocking(move || {
+        let (reply, answer) = oneshot::channel();
+        let threads = Arc::clone(&self.threads);
+        let runs = threads.run(move || {
             let running = self.hasher.running.fetch_add(1, Ordering::SeqCst) + 1;
             self.hasher.peak.fetch_max(running, Ordering::SeqCst);
             self.hasher.operations.fetch_add(1, Ordering::SeqCst);
             let result = work(&self.hasher);
             self.hasher.running.fetch_sub(1, Ordering::SeqCst);
-            (result, self)
+            // If nobody waits any more, the turn ends here.
+            drop(reply.send((result, self)));
         });
-        blocking.await.map_err(|_| PasswordError::Ending)
+        if !runs {
+            return Err(PasswordError::Ending);
+        }
+        answer.await.map_err(|_| PasswordError::Ending)
     }
 }
 

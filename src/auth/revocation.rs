@@ -7,7 +7,7 @@
 //! Invariants:
 //! - What is revoked stays so: a revocation is never taken back, only followed by a new login.
 //! - The note that is looked up is there before the news.
-//! - News are found by gateways whose clocks differ by less than [`OVERLAP_MS`]; tokens demand that too.
+//! - News are found by gateways whose clocks differ by less than `OVERLAP_MS`; tokens demand that too.
 //!
 //! It must not know sockets.
 

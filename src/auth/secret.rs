@@ -155,7 +155,7 @@ pub(super) fn read_text(path: &Path, is_private: bool) -> Result<String, SecretE
         return Err(not_a_secret("it is not a regular file"));
     }
     let mode = metadata.mode() & 0o777;
-    if is_private && mode & 0o077 != 0 {
+    if is_private && is_open(mode, metadata.uid(), rustix::process::geteuid().as_raw()) {
         return Err(SecretError::Mode { path: path.to_owned(), mode });
     }
     if metadata.len() > MAX_FILE_BYTES {
@@ -166,6 +166,13 @@ pub(super) fn read_text(path: &Path, is_private: bool) -> Result<String, SecretE
         if source.kind() == io::ErrorKind::InvalidData { not_a_secret("it is not text") } else { unreadable(source) }
     })?;
     Ok(text)
+}
+
+/// Could others use a file of that mode and owner? Root's own may be read by its group: so Kubernetes gives secrets to a
+/// pod that is not root, and nobody but root can have put this process into that group.
+fn is_open(mode: u32, owner: u32, own: u32) -> bool {
+    let closed_to = if owner == 0 && own != 0 { 0o037 } else { 0o077 };
+    mode & closed_to != 0
 }
 
 /// Makes the file whole or not at all: written under another name first, then linked. If another gateway
@@ -201,6 +208,22 @@ mod tests {
     use super::*;
 
     const GOOD: &str = "q8Zt3vN1kLx0WmC7rYbE5uHsJd2FgPaT";
+
+    #[test]
+    fn only_roots_files_may_be_read_by_their_group() {
+        for (mode, owner, own, open) in [
+            (0o600, 7, 7, false),
+            (0o400, 0, 7, false),
+            (0o640, 7, 7, true),
+            (0o440, 0, 7, false),
+            (0o640, 0, 7, false),
+            (0o660, 0, 7, true),
+            (0o444, 0, 7, true),
+            (0o440, 0, 0, true),
+        ] {
+            assert_eq!(is_open(mode, owner, own), open, "{mode:o} {owner} {own}");
+        }
+    }
 
     fn file_with(text: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::settings::{self, SettingsArgs};
-use super::user::{UserError, note, open, scope};
+use super::user::{UserError, note, open, scope, tell};
 use super::{Exit, output};
 use crate::api::Scope;
 use crate::auth::keys::DEFAULT_LIFE_SECONDS;
@@ -74,16 +74,7 @@ pub async fn run(args: &Args, env: &Environment) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    match act(&args.action, &loaded.settings).await {
-        Ok(said) => {
-            output::say(&said);
-            Exit::SUCCESS
-        }
-        Err(error) => {
-            output::complain(&format!("cc-gateway: {error}"));
-            Exit::FAILURE
-        }
-    }
+    tell(act(&args.action, &loaded.settings).await)
 }
 
 async fn act(action: &Action, settings: &Settings) -> Result<String, UserError> {

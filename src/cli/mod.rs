@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand, each with its arguments and a `run`.
 //!
-//! Commands of operators (`serve`, `user`, `keys`, `healthcheck`, `doctor`, `credentials`, `config`) read the settings and work on
+//! Commands of operators (`serve`, `user`, `keys`, `healthcheck`, `doctor`, `credentials`, `store`, `config`) read the settings and work on
 //! this machine. `protocol` prints a document and needs nothing. Commands of callers (`exec`, `chat`, `attach`,
 //! `sessions`, `login`, `logout`) talk to a gateway through [`crate::client`] and know no settings. What people see goes
 //! through `output` or `screen`.
@@ -20,6 +20,7 @@ pub mod protocol;
 pub mod serve;
 pub mod sessions;
 pub mod settings;
+pub mod store;
 pub mod user;
 
 mod answers;
@@ -43,6 +44,7 @@ mod watch;
 mod tests;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -92,9 +94,13 @@ pub enum Command {
     Healthcheck(healthcheck::Args),
     Doctor(doctor::Args),
     Credentials(credentials::Args),
+    Store(store::Args),
     Config(config::Args),
     Protocol(protocol::Args),
 }
+
+/// Threads for work that blocks, at most.
+const BLOCKING_THREADS: usize = 16;
 
 /// The whole program: reads the command line, does what it says, gives the exit code.
 #[must_use]
@@ -105,13 +111,25 @@ pub fn main() -> ExitCode {
         return ExitCode::from(helper_main(args));
     }
     let command = Cli::parse().command;
-    match tokio::runtime::Runtime::new() {
+    match runtime() {
         Ok(runtime) => runtime.block_on(run(command, &Environment::of_process())),
         Err(error) => {
             output::complain(&format!("cc-gateway: the program can't be started: {error}"));
             Exit::FAILURE.into()
         }
     }
+}
+
+/// The runtime. Its threads for work that blocks (reads of the embedded store) are few and stay once they are there, one
+/// from the start: to want a thread when the machine gives none is fatal only while there is not one.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .thread_keep_alive(Duration::MAX)
+        .build()?;
+    runtime.spawn_blocking(|| {});
+    Ok(runtime)
 }
 
 /// Does what the command line says.
@@ -129,6 +147,7 @@ pub async fn run(command: Command, env: &Environment) -> ExitCode {
         Command::Healthcheck(args) => healthcheck::run(&args, env).await.into(),
         Command::Doctor(args) => doctor::run(&args, env).await.into(),
         Command::Credentials(args) => credentials::run(&args, env).await.into(),
+        Command::Store(args) => store::run(&args, env).await.into(),
         Command::Config(args) => config::run(&args, env).into(),
         Command::Protocol(args) => protocol::run(&args).into(),
     }

@@ -35,6 +35,7 @@ fn all_commands_are_there_and_the_sweeps_helper_is_not_shown() {
         "healthcheck",
         "doctor",
         "credentials",
+        "store",
         "config",
         "protocol",
     ];

@@ -170,7 +170,12 @@ pub async fn run(args: &Args, env: &Environment) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    match act(&args.action, &loaded.settings).await {
+    tell(act(&args.action, &loaded.settings).await)
+}
+
+/// Says what came of it.
+pub(super) fn tell(outcome: Result<String, UserError>) -> Exit {
+    match outcome {
         Ok(said) => {
             output::say(&said);
             Exit::SUCCESS

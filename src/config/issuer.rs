@@ -69,7 +69,7 @@ impl TrustedIssuer {
         match (self.role_claim.is_empty(), has_values) {
             (true, true) => found.push("`role_claim` is missing: the values are of which claim?".to_owned()),
             (false, false) => {
-                found.push("`role_claim` without `admin_values` or `user_values` lets nobody in".to_owned())
+                found.push("`role_claim` without `admin_values` or `user_values` lets nobody in".to_owned());
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ pub mod data_dir;
 mod fields;
 pub mod issuer;
 pub mod loader;
+mod log;
 pub mod oidc;
 pub mod paths;
 pub mod problem;
@@ -22,6 +23,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use check::forms::network;
 pub use loader::{Loaded, load, load_what_is_right};
 pub use problem::{Problem, Source};
 pub use settings::Settings;

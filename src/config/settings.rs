@@ -13,6 +13,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use super::issuer::TrustedIssuer;
+pub use super::log::{LogFormat, LogSettings};
 pub use super::oidc::OidcSettings;
 pub use super::seconds::Seconds;
 
@@ -111,6 +112,9 @@ pub struct HttpSettings {
     /// `localhost`, names without a dot, and names below `.internal`, `.local`, `.localhost`, `.svc`, `.home.arpa` and
     /// `.test`. Without a port; `*` for any.
     pub allowed_hosts: Vec<String>,
+    /// Proxies in front of both listeners, as addresses or networks (`10.0.0.0/8`): what they say in `X-Forwarded-For`
+    /// is where a caller comes from, for limits per address and the log. Nobody else's word counts.
+    pub trusted_proxies: Vec<String>,
 }
 
 impl Default for HttpSettings {
@@ -122,6 +126,7 @@ impl Default for HttpSettings {
             body_limit_bytes: 64 * 1024,
             max_http_connections: 4_096,
             allowed_hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -137,7 +142,8 @@ pub struct WebSocketSettings {
     pub max_ws_connections: usize,
     /// Open sockets of one principal; one more is refused with 429. 0: no limit.
     pub max_ws_connections_per_principal: usize,
-    /// Open sockets from one address; one more is refused with 429. 0: no limit: behind a proxy all come from one.
+    /// Open sockets from one address; one more is refused with 429. 0: no limit. Behind a proxy all come from one,
+    /// unless it is one of `trusted_proxies`.
     pub max_ws_connections_per_address: usize,
     /// Largest message a client may send, in bytes; a larger one closes 1009.
     pub max_message_bytes: usize,
@@ -326,7 +332,7 @@ pub struct AgentSettings {
     pub agent_program: PathBuf,
     /// Programs that the dialect's `execute` may name.
     pub allowed_commands: Vec<String>,
-    /// Run agents as this user. Needs the rights to change users.
+    /// Run agents as this user, a name or `uid:gid`. Needs the rights to change users.
     pub agent_user: Option<String>,
     /// Let several principals start sessions although agents run as the gateway's own user.
     pub shared_uid_accepted: bool,
@@ -427,8 +433,8 @@ pub struct AuthSettings {
     pub jwt_secret: Option<SecretString>,
     /// A file that holds it. Empty: `jwt-secret` in the data directory, made at first start with mode 0600.
     pub jwt_secret_file: PathBuf,
-    /// A private key in PEM, mode 0600, that signs access tokens in place of the secret: Ed25519 (EdDSA) or RSA of 2048
-    /// bits or more (RS256). Read again when it changes and on SIGHUP.
+    /// A private key in PEM, mode 0600, that signs access tokens in place of the secret: Ed25519 (`EdDSA`) or RSA of
+    /// 2048 bits or more (RS256). Read again when it changes and on SIGHUP.
     pub signing_key_file: PathBuf,
     /// Files with further keys whose tokens are accepted, such as the last one's after a change: a public or private
     /// key in PEM or a signing secret, or directories of such files. Read again when they change and on SIGHUP.
@@ -473,32 +479,5 @@ impl Default for AuthSettings {
             max_failed_logins_per_minute: 10,
             login_with_password_hash: false,
         }
-    }
-}
-
-/// What is logged.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogSettings {
-    /// A `tracing` filter, for example `info` or `cc_gateway=debug,info`.
-    pub log_filter: String,
-    /// `json`: one object a line; `text`: for people.
-    pub log_format: LogFormat,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object a line.
-    #[default]
-    Json,
-    /// For people.
-    Text,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { log_filter: "info".to_owned(), log_format: LogFormat::Json }
     }
 }

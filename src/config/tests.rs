@@ -133,6 +133,7 @@ fn other_value(home: &TempDir, info: &SettingInfo) -> String {
         (_, Shape::Seconds) => "7.5".to_owned(),
         (_, Shape::Switch) => (info.default != "true").to_string(),
         (_, Shape::Choice(words)) => words.iter().find(|word| format!("\"{word}\"") != info.default).unwrap().clone(),
+        ("trusted_proxies", _) => "10.0.0.1,fd00::/8".to_owned(),
         (_, Shape::List) => "a,b".to_owned(),
         (_, Shape::Map) => "A=1,B=2".to_owned(),
         (_, Shape::Tables) => r#"[{ issuer = "i", jwks_url = "https://i.example.com/k", audience = "a" }]"#.to_owned(),

@@ -35,7 +35,8 @@ const LINGER: Duration = Duration::from_secs(1);
 /// And for so many bytes at most. They are thrown away.
 const LINGER_BYTES: usize = 1024 * 1024;
 
-/// The far end of the connection that a request came on; in every request's extensions.
+/// The far end of the connection that a request came on, or whom a trusted proxy there names
+/// ([`super::forwarded`]); in every request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerAddr(pub SocketAddr);
 

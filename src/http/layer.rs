@@ -31,6 +31,9 @@ const SECURITY: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
+/// Routes whose refusals are counted as refused upgrades too.
+const UPGRADES: [&str; 2] = ["/ws", "/ws/mcp"];
+
 /// Puts the layer around every route that `router` has now, and around its fallback.
 pub(super) fn around_all(router: Router, limits: RequestLimits, browsers: Arc<Browsers>) -> Router {
     router.layer(from_fn_with_state((limits, browsers), around))
@@ -45,6 +48,9 @@ async fn around(
     let page = Page::of(&request, route);
     let mut response = if let Err(refused) = browsers.check_host(&request) {
         tracing::info!(status = refused.status().as_u16(), "a request by a name that is not ours was refused");
+        if UPGRADES.contains(&route) {
+            metrics::upgrade_refused(refused.status().as_u16());
+        }
         refused.into_response()
     } else if let Some(preflight) = page.preflight(&browsers) {
         preflight

@@ -62,8 +62,8 @@ pub(super) fn answer(pair: &TokenPair, account: Account) -> LoginResponse {
         access_token: pair.access.token.expose_secret().to_owned(),
         token_type: "bearer".to_owned(),
         expires_in: pair.access.expires_in,
-        refresh_token: Some(pair.refresh.expose_secret().to_owned()),
-        refresh_expires_in: Some(pair.refresh_expires_in),
+        refresh_token: pair.refresh.as_ref().map(|refresh| refresh.token.expose_secret().to_owned()),
+        refresh_expires_in: pair.refresh.as_ref().map(|refresh| refresh.expires_in),
         user: User { id: account.subject, username: account.username, role: account.role },
     }
 }

@@ -59,6 +59,17 @@ impl UserThread {
         self.jobs.try_send(job).ok()?;
         answer.await.ok()
     }
+
+    /// Does `work` there and blocks until it is done; `None` if it panicked. For work that this thread would else do
+    /// itself at once.
+    pub fn run_and_wait<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (reply, answer) = sync_channel(1);
+        let job = Box::new(move || {
+            let _unwanted = reply.send(work());
+        });
+        self.jobs.send(job).ok()?;
+        answer.recv().ok()
+    }
 }
 
 fn serve(jobs: &Receiver<Work>) {

@@ -116,7 +116,8 @@ impl Feed {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Nobody writes this log any more, and it has no end: what readers find in the store is all there is.
+    /// Nobody writes this log any more, and it has no end: its record is gone, or can't be read. Readers are told once
+    /// they have what was published.
     pub fn forsake(&self) {
         self.forsaken.store(true, Ordering::Release);
         self.wake();

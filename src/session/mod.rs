@@ -28,6 +28,7 @@ pub mod plan;
 pub mod policy;
 mod questions;
 pub mod reader;
+mod recent;
 mod record;
 pub mod recovery;
 pub mod registry;

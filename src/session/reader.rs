@@ -32,7 +32,7 @@ pub enum ReadError {
         /// The oldest number still kept.
         oldest: u64,
     },
-    /// The whole session is no longer kept.
+    /// The whole session is no longer kept, or what is kept of it can't be read.
     #[error("the session is no longer kept")]
     Removed,
     /// The store failed.
@@ -178,14 +178,12 @@ impl EventReader {
     /// follows now.
     async fn refill(&mut self, max_frames: usize) -> Result<bool, ReadError> {
         if let Some(feed) = &self.feed {
-            if feed.head() <= self.cursor && !feed.is_forsaken() {
-                return Ok(false);
+            if feed.head() <= self.cursor {
+                return if feed.is_forsaken() { Err(ReadError::Removed) } else { Ok(false) };
             }
             let mut frames = Vec::new();
             let tail = feed.read(self.cursor, self.types, max_frames, STORE_READ_BYTES, &mut frames);
-            if let TailRead::Here { to } = tail
-                && (to > self.cursor || !feed.is_forsaken())
-            {
+            if let TailRead::Here { to } = tail {
                 self.buffered.extend(frames);
                 self.buffered_to = to;
                 return Ok(to > self.cursor);
@@ -207,7 +205,7 @@ impl EventReader {
             to = batch.last_seq.min(shown);
         }
         (self.buffered, self.buffered_to) = (frames, to);
-        self.exhausted = to == self.cursor && self.feed.as_ref().is_none_or(|feed| feed.is_forsaken());
+        self.exhausted = to == self.cursor && self.feed.is_none();
         Ok(to > self.cursor)
     }
 }

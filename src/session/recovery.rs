@@ -80,24 +80,7 @@ pub async fn end_without_process(
     // An owner that was only taken for dead may have written until this moment.
     let row = &store.session(row.id).await?.ok_or(StoreError::Missing)?;
     let now = now_ms();
-    let ended = Ended {
-        reason,
-        exit_code: None,
-        signal: None,
-        // Ending a session at rest breaks nothing off.
-        is_error: reason != EndReason::Cancelled,
-        message,
-        result: None,
-        structured_output: None,
-        total_cost_usd: row.total_cost_usd,
-        usage: None,
-        num_turns: None,
-        duration_ms: now.saturating_sub(row.created_at_ms),
-        resumable: row.kind == SessionKind::Claude
-            && !matches!(row.state, SessionState::Queued | SessionState::Starting),
-        resets_at: None,
-        forced_exit: false,
-    };
+    let ended = ended(row, reason, message);
     let patch = SessionPatch {
         state: Some(SessionState::Ended),
         ended_at_ms: Some(now),
@@ -109,4 +92,26 @@ pub async fn end_without_process(
     log.end(&ended, patch, || {}).await?;
     metrics::session_ended(reason);
     Ok(())
+}
+
+/// The end of a session that has no process, at this moment.
+pub(super) fn ended(row: &SessionRow, reason: EndReason, message: Option<String>) -> Ended {
+    Ended {
+        reason,
+        exit_code: None,
+        signal: None,
+        // Ending a session at rest breaks nothing off.
+        is_error: reason != EndReason::Cancelled,
+        message,
+        result: None,
+        structured_output: None,
+        total_cost_usd: row.total_cost_usd,
+        usage: None,
+        num_turns: None,
+        duration_ms: now_ms().saturating_sub(row.created_at_ms),
+        resumable: row.kind == SessionKind::Claude
+            && !matches!(row.state, SessionState::Queued | SessionState::Starting),
+        resets_at: None,
+        forced_exit: false,
+    }
 }

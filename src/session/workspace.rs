@@ -1,19 +1,33 @@
 //! Workspaces: inside the allowed roots, resolved through every link, or made fresh.
+//!
+//! What lies there is the agents': it is looked at and made as the user that they run as. A gateway that may change
+//! users need not have the right to pass over permissions or to give files away.
 
 use std::fs;
+use std::io::{Error, ErrorKind};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::error::SessionError;
-use crate::process::RunAs;
+use crate::process::{RunAs, UserThread};
 
 /// The roots that workspaces must lie in.
 #[derive(Debug, Clone)]
 pub struct Workspaces {
     roots: Vec<PathBuf>,
     trusted: Vec<PathBuf>,
-    owner: Option<RunAs>,
+    agent: Agent,
+}
+
+/// Whose workspaces they are.
+#[derive(Debug, Clone, Default)]
+struct Agent {
+    user: Option<RunAs>,
+    /// Touches files as that user. `None`: agents run as the gateway's own, or it may not become theirs; then no agent
+    /// can be started either.
+    thread: Option<Arc<UserThread>>,
 }
 
 /// A workspace that may be used.
@@ -31,12 +45,23 @@ impl Workspaces {
     /// # Errors
     /// When a root can't be made or resolved; the text names it, for the operator.
     pub fn prepare(roots: &[PathBuf], trusted: &[PathBuf], owner: Option<RunAs>) -> Result<Self, String> {
+        let agent = Agent::new(owner);
         let resolve = |root: &PathBuf| {
-            if !root.exists() {
-                make(root, owner.as_ref())
-                    .map_err(|error| format!("workspace root {} can't be made: {error}", root.display()))?;
+            // Agents may be in where the gateway may not.
+            let found = |root: &PathBuf| match agent.resolve(root.clone()) {
+                Ok((real, _)) => Ok(real),
+                Err(_) => root.canonicalize(),
+            };
+            match found(root) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    agent
+                        .make(root)
+                        .map_err(|error| format!("workspace root {} can't be made: {error}", root.display()))?;
+                    found(root)
+                }
+                outcome => outcome,
             }
-            root.canonicalize().map_err(|error| format!("workspace root {} can't be used: {error}", root.display()))
+            .map_err(|error| format!("workspace root {} can't be used: {error}", root.display()))
         };
         let trusted = trusted.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
         let mut roots = roots.iter().map(resolve).collect::<Result<Vec<_>, _>>()?;
@@ -45,7 +70,7 @@ impl Workspaces {
                 roots.push(root.clone());
             }
         }
-        Ok(Self { roots, trusted, owner })
+        Ok(Self { roots, trusted, agent })
     }
 
     /// The workspace a caller named: absolute, or relative to the first root.
@@ -66,11 +91,11 @@ impl Workspaces {
             return Err(outside());
         }
         let missing = || SessionError::InvalidParams("`workspace` is not a directory that exists".to_owned());
-        let real = path.canonicalize().map_err(|_| missing())?;
+        let (real, is_dir) = self.agent.resolve(path).map_err(|_| missing())?;
         if !self.roots.iter().any(|root| real.starts_with(root)) {
             return Err(outside());
         }
-        if !real.is_dir() {
+        if !is_dir {
             return Err(missing());
         }
         let trusted = self.trusted.iter().any(|root| real.starts_with(root));
@@ -93,7 +118,7 @@ impl Workspaces {
     /// # Errors
     /// [`SessionError::NotAllowed`] if it can't be made; why is logged.
     pub fn make(&self, path: &Path) -> Result<(), SessionError> {
-        make(path, self.owner.as_ref()).map_err(|error| {
+        self.agent.make(path).map_err(|error| {
             tracing::error!(%error, path = %path.display(), "a workspace could not be made");
             no_workspace()
         })
@@ -112,13 +137,50 @@ fn no_workspace() -> SessionError {
     SessionError::NotAllowed("no workspace can be made for the session; name one".to_owned())
 }
 
-fn make(path: &Path, owner: Option<&RunAs>) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    if let Some(owner) = owner {
-        std::os::unix::fs::chown(path, Some(owner.uid), Some(owner.gid))?;
+impl Agent {
+    fn new(user: Option<RunAs>) -> Self {
+        let other = user.as_ref().filter(|user| !user.is_this_process());
+        let thread = other.and_then(|user| UserThread::start("workspaces", Some(user)).ok()).map(Arc::new);
+        Self { user, thread }
     }
-    Ok(())
+
+    /// Does `work` with the agents' rights.
+    fn run<T: Send + 'static>(&self, work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
+        match &self.thread {
+            Some(thread) => thread.run_and_wait(work).unwrap_or_else(|| Err(Error::other("the thread has ended"))),
+            None => work(),
+        }
+    }
+
+    /// The real path, and whether it is a directory.
+    fn resolve(&self, path: PathBuf) -> std::io::Result<(PathBuf, bool)> {
+        self.run(move || {
+            let real = path.canonicalize()?;
+            let is_dir = real.is_dir();
+            Ok((real, is_dir))
+        })
+    }
+
+    /// Makes a directory of the agents' own. Where they may not make one, the gateway makes it and gives it to them, if
+    /// it may.
+    fn make(&self, path: &Path) -> std::io::Result<()> {
+        let theirs = path.to_owned();
+        match (self.run(move || make(&theirs)), &self.user) {
+            (Err(error), Some(user)) if error.kind() == ErrorKind::PermissionDenied && self.thread.is_some() => {
+                make(path)?;
+                std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid)).inspect_err(|_| {
+                    // One that agents can't use must not look like a workspace.
+                    let _stays = fs::remove_dir(path);
+                })
+            }
+            (made, _) => made,
+        }
+    }
+}
+
+fn make(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// The path with `.` and `..` taken out without asking the file system.

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::backoff::Backoff;
 use super::feed::Feed;
 use super::log::{Encoder, decode};
+use super::recent::Recent;
 use crate::api::event::EventType;
 use crate::api::selector::EventKind;
 use crate::store::{Batch, SessionPatch, SharedStore, Store, StoreError};
@@ -43,6 +44,8 @@ pub struct LogWriter {
     kept: u64,
     limit: u64,
     counters: EventCounters,
+    /// What a store that others share may have to be told again. Shared with the append under way.
+    recent: Option<Arc<Recent>>,
 }
 
 impl std::fmt::Debug for LogWriter {
@@ -57,6 +60,7 @@ impl LogWriter {
     #[must_use]
     pub fn new(session: Uuid, epoch: u64, store: SharedStore, feed: Arc<Feed>, full_at: usize) -> Self {
         let encoder = Encoder::new(session, feed.head() + 1);
+        let recent = store.bus().map(|_| Arc::default());
         Self {
             session,
             epoch,
@@ -69,6 +73,7 @@ impl LogWriter {
             kept: 0,
             limit: 0,
             counters: EventCounters::new(),
+            recent,
         }
     }
 
@@ -179,6 +184,7 @@ impl LogWriter {
         let (store, session, epoch) = (Arc::clone(&self.store), self.session, self.epoch);
         self.kept += batch.payload.len() as u64;
         let (kept, limit) = (self.kept, self.limit);
+        let recent = self.recent.clone();
         // The terminal event is the last one pushed, so it is in the batch after which nothing waits.
         let end = if self.encoder.pending_bytes() == 0 { self.end.take() } else { None };
         Box::pin(async move {
@@ -189,19 +195,46 @@ impl LogWriter {
                     None => store.append(session, epoch, batch.clone()).await,
                 };
                 match outcome {
+                    Err(StoreError::Gap { expected, found }) => {
+                        let lost = recent.as_ref().and_then(|recent| recent.between(expected, found));
+                        let Some(lost) = lost else { return Err(StoreError::Gap { expected, found }) };
+                        tracing::warn!(
+                            session_id = %session, from = expected, to = found - 1,
+                            "the store has lost events that it had acknowledged; it is told them again"
+                        );
+                        tell_again(&*store, session, epoch, lost).await?;
+                    }
                     Err(error) if error.retryable() => {
                         tracing::warn!(session_id = %session, %error, "the store did not take events; trying again");
                         backoff.pause().await;
                     }
                     Err(error) => return Err(error),
-                    Ok(()) if end.is_none() && limit > 0 && kept > limit => {
-                        return Ok(cut(&*store, session, epoch, kept, limit).await);
-                    }
-                    Ok(()) => return Ok(None),
+                    Ok(()) => break,
                 }
             }
+            if let Some(recent) = recent {
+                recent.keep(&batch);
+            }
+            if end.is_none() && limit > 0 && kept > limit {
+                return Ok(cut(&*store, session, epoch, kept, limit).await);
+            }
+            Ok(None)
         })
     }
+}
+
+/// Tells a store what it had acknowledged and then lost.
+async fn tell_again(store: &dyn Store, session: Uuid, epoch: u64, lost: Vec<Batch>) -> Result<(), StoreError> {
+    let mut backoff = Backoff::default();
+    for batch in lost {
+        while let Err(error) = store.append(session, epoch, batch.clone()).await {
+            if !error.retryable() {
+                return Err(error);
+            }
+            backoff.pause().await;
+        }
+    }
+    Ok(())
 }
 
 /// Cuts the log's head; the bytes kept then. A cut that fails is made up for after the next append.

@@ -15,9 +15,9 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery,
-    LogBounds, NewSession, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow,
-    SharedBus, SharedStore, SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError,
+    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, Finding, LineLimits, LineOutcome, ListQuery,
+    LogBounds, NewSession, NodeSeen, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch,
+    SessionRow, SharedBus, SharedStore, SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError,
 };
 
 use crate::api::selector::TypeSet;
@@ -190,6 +190,14 @@ impl Store for Faulty {
         self.reads(self.inner.session_by_key(owner, key)).await
     }
 
+    async fn key_of_session(&self, id: Uuid) -> Result<Option<(String, String)>, StoreError> {
+        self.reads(self.inner.key_of_session(id)).await
+    }
+
+    async fn session_ids(&self, after: Option<(u64, Uuid)>, limit: u32) -> Result<Vec<(u64, Uuid)>, StoreError> {
+        self.reads(self.inner.session_ids(after, limit)).await
+    }
+
     async fn unfinished_sessions(&self, node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
         self.reads(self.inner.unfinished_sessions(node)).await
     }
@@ -290,12 +298,20 @@ impl Store for Faulty {
         self.writes(self.inner.forget_node(node)).await
     }
 
+    async fn nodes(&self) -> Result<Vec<NodeSeen>, StoreError> {
+        self.reads(self.inner.nodes()).await
+    }
+
     async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {
         self.writes(self.inner.add_spend(spend)).await
     }
 
     async fn spent_since(&self, owner: &str, since_ms: u64) -> Result<u64, StoreError> {
         self.reads(self.inner.spent_since(owner, since_ms)).await
+    }
+
+    async fn spent(&self, after: Option<Spend>, limit: u32) -> Result<Vec<Spend>, StoreError> {
+        self.reads(self.inner.spent(after, limit)).await
     }
 
     async fn forget_spend(&self, before_ms: u64) -> Result<(), StoreError> {
@@ -355,6 +371,10 @@ impl Store for Faulty {
 
     async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError> {
         self.reads(self.inner.notes(kind, after_key, limit)).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+        self.reads(self.inner.examine()).await
     }
 
     async fn close(&self) {

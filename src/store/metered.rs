@@ -13,9 +13,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery,
-    LogBounds, NewSession, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow,
-    SharedBus, SharedStore, SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError,
+    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, Finding, LineLimits, LineOutcome, ListQuery,
+    LogBounds, NewSession, NodeSeen, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch,
+    SessionRow, SharedBus, SharedStore, SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::metrics;
@@ -61,6 +61,8 @@ meters!(
     session,
     list_sessions,
     session_by_key,
+    key_of_session,
+    session_ids,
     unfinished_sessions,
     put_away_sessions,
     append,
@@ -81,8 +83,10 @@ meters!(
     slots,
     keep_node,
     forget_node,
+    nodes,
     add_spend,
     spent_since,
+    spent,
     forget_spend,
     create_account,
     update_account,
@@ -96,6 +100,7 @@ meters!(
     change_note,
     note,
     notes,
+    examine,
 );
 
 /// The measured store.
@@ -155,6 +160,14 @@ impl Store for Metered {
 
     async fn session_by_key(&self, owner: &str, key: &str) -> Result<Option<(SessionRow, String)>, StoreError> {
         self.meters.session_by_key.measure(self.inner.session_by_key(owner, key)).await
+    }
+
+    async fn key_of_session(&self, id: Uuid) -> Result<Option<(String, String)>, StoreError> {
+        self.meters.key_of_session.measure(self.inner.key_of_session(id)).await
+    }
+
+    async fn session_ids(&self, after: Option<(u64, Uuid)>, limit: u32) -> Result<Vec<(u64, Uuid)>, StoreError> {
+        self.meters.session_ids.measure(self.inner.session_ids(after, limit)).await
     }
 
     async fn unfinished_sessions(&self, node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
@@ -254,12 +267,20 @@ impl Store for Metered {
         self.meters.forget_node.measure(self.inner.forget_node(node)).await
     }
 
+    async fn nodes(&self) -> Result<Vec<NodeSeen>, StoreError> {
+        self.meters.nodes.measure(self.inner.nodes()).await
+    }
+
     async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {
         self.meters.add_spend.measure(self.inner.add_spend(spend)).await
     }
 
     async fn spent_since(&self, owner: &str, since_ms: u64) -> Result<u64, StoreError> {
         self.meters.spent_since.measure(self.inner.spent_since(owner, since_ms)).await
+    }
+
+    async fn spent(&self, after: Option<Spend>, limit: u32) -> Result<Vec<Spend>, StoreError> {
+        self.meters.spent.measure(self.inner.spent(after, limit)).await
     }
 
     async fn forget_spend(&self, before_ms: u64) -> Result<(), StoreError> {
@@ -319,6 +340,10 @@ impl Store for Metered {
 
     async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError> {
         self.meters.notes.measure(self.inner.notes(kind, after_key, limit)).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+        self.meters.examine.measure(self.inner.examine()).await
     }
 
     async fn close(&self) {

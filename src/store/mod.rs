@@ -11,7 +11,10 @@
 
 mod audit;
 mod bus;
+pub mod check;
+pub mod copy;
 mod error;
+mod finding;
 pub mod metered;
 mod note;
 mod open;
@@ -33,8 +36,9 @@ use uuid::Uuid;
 pub use audit::{AuditEntry, AuditQuery};
 pub use bus::{Asker, Bus, CallError, Incoming, SharedBus, Topic, Watch};
 pub use error::StoreError;
+pub use finding::{Finding, Severity};
 pub use note::{NOTE_BYTES, Note, NoteKind};
-pub use open::{open, open_when_there};
+pub use open::{open, open_as_it_is, open_when_there};
 pub use slots::{LineLimits, LineOutcome, NodeSlots, SlotAsked, SlotCounts, SlotLimits, SlotOutcome};
 pub use types::{
     Account, Batch, Created, EndedQuery, EndedRow, ListQuery, LogBounds, NewSession, NodeSeen, NodesSeen, Page,
@@ -74,7 +78,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Creates a session. With an idempotency key that the same owner has used before, nothing is created
     /// and the older session comes back: [`Created::Existing`] if the fingerprints agree, else
     /// [`Created::KeyReused`]. The very same session again (the first answer was lost) is [`Created::New`],
-    /// with or without a key; another session under a known id is [`StoreError::Exists`].
+    /// with or without a key; another session under a known id is [`StoreError::Exists`]. The log begins after the
+    /// row's `last_seq`: 0, but for a copy of a session whose log has lost its head.
     async fn create_session(&self, session: NewSession) -> Result<Created, StoreError>;
 
     /// Changes what the patch names. [`StoreError::NotOwner`] if `epoch` is not the session's current one, if
@@ -91,6 +96,13 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// The session that `owner` created with that idempotency key, and the fingerprint it came with.
     async fn session_by_key(&self, owner: &str, key: &str) -> Result<Option<(SessionRow, String)>, StoreError>;
+
+    /// The idempotency key that this session was created with, and the fingerprint it came with.
+    async fn key_of_session(&self, id: Uuid) -> Result<Option<(String, String)>, StoreError>;
+
+    /// A page of what is listed as a session, oldest first: moment and id of those after `after`, at most `limit`.
+    /// Fewer than `limit` are the last page. Their records are not looked at: one may be damaged, or gone.
+    async fn session_ids(&self, after: Option<(u64, Uuid)>, limit: u32) -> Result<Vec<(u64, Uuid)>, StoreError>;
 
     /// Every session that has not ended, is not put away and belongs to `node` (or to any node, if `None`),
     /// oldest first: what a gateway must account for when it starts.
@@ -202,6 +214,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Forgets a node that has shut down, or whose sessions have all been accounted for.
     async fn forget_node(&self, node: &str) -> Result<(), StoreError>;
 
+    /// All nodes, by name. Changes nothing.
+    async fn nodes(&self) -> Result<Vec<NodeSeen>, StoreError>;
+
     // --- spend ------------------------------------------------------------------------------------
 
     /// Writes down what was spent. Idempotent by session and number: of two entries with the same, the first
@@ -210,6 +225,10 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// What that owner has spent after `since_ms` (not at that moment itself), in millionths of a US dollar.
     async fn spent_since(&self, owner: &str, since_ms: u64) -> Result<u64, StoreError>;
+
+    /// A page of the ledger: the entries after `after`, at most `limit`, by moment and then in an order of the store's
+    /// own. Fewer than `limit` are the last page.
+    async fn spent(&self, after: Option<Spend>, limit: u32) -> Result<Vec<Spend>, StoreError>;
 
     /// Forgets what was spent before `before_ms`, by all owners.
     async fn forget_spend(&self, before_ms: u64) -> Result<(), StoreError>;
@@ -274,6 +293,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// A page of a kind's notes, in the order of the keys' bytes: those after `after_key` (`""`: from the first), at
     /// most `limit`. Fewer than `limit` are the last page.
     async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError>;
+
+    // --- examination ------------------------------------------------------------------------------
+
+    /// What is wrong beside the sessions' own records and logs: the store's form, its indexes, what belongs to nothing.
+    /// Costs a walk over everything, and changes nothing.
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError>;
 
     // --- end --------------------------------------------------------------------------------------
 

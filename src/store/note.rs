@@ -20,12 +20,14 @@ pub enum NoteKind {
     Invitation,
     /// A login at an outside provider that is under way.
     OidcLogin,
+    /// Another store is being copied into this one.
+    Copy,
 }
 
 impl NoteKind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::RefreshFamily, Self::Revoked, Self::Ticket, Self::ApiKey, Self::Invitation, Self::OidcLogin];
+    pub const ALL: [Self; 7] =
+        [Self::RefreshFamily, Self::Revoked, Self::Ticket, Self::ApiKey, Self::Invitation, Self::OidcLogin, Self::Copy];
 
     /// The word by which stores keep it; never changed.
     #[must_use]
@@ -37,6 +39,7 @@ impl NoteKind {
             Self::ApiKey => "api_key",
             Self::Invitation => "invitation",
             Self::OidcLogin => "oidc_login",
+            Self::Copy => "copy",
         }
     }
 }

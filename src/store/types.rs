@@ -113,7 +113,7 @@ impl SessionRow {
 /// A session to create.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewSession {
-    /// The record to write; its `last_seq` is 0.
+    /// The record to write; its `last_seq` is 0, but for a copy of a session whose log has lost its head.
     pub row: SessionRow,
     /// The owner's idempotency key and the fingerprint of the parameters it came with.
     pub idempotency: Option<(String, String)>,
@@ -287,4 +287,12 @@ pub struct NodeSeen {
     pub about: String,
     /// How long its lease still lasts, in milliseconds; 0: it has run out.
     pub lease_left_ms: u64,
+}
+
+impl NodeSeen {
+    /// Does it still count as alive?
+    #[must_use]
+    pub fn lives(&self) -> bool {
+        self.lease_left_ms > 0
+    }
 }

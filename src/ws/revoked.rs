@@ -117,3 +117,113 @@ fn told(closed: u64) {
         tracing::info!(sockets = closed, "sockets are closed: their tokens were revoked");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{mpsc, watch};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::api::{Login, Principal, Role};
+    use crate::auth::fake_store::account;
+    use crate::auth::{SigningSecret, Tokens};
+    use crate::config::settings::{AuthSettings, WebSocketSettings};
+    use crate::store::SharedStore;
+    use crate::store::faulty::Faulty;
+    use crate::store::sqlite::test_store;
+    use crate::ws::registry::{Entered, Newcomer};
+
+    /// An open socket, and how it learns of its end.
+    struct Socket {
+        principal: Principal,
+        closing: watch::Receiver<Option<Close>>,
+        _entered: Entered,
+        _outbox: mpsc::Receiver<crate::ws::outbox::Outgoing>,
+    }
+
+    fn open(connections: &Connections, subject: &str, digit: char) -> Socket {
+        let principal = Principal {
+            subject: subject.to_owned(),
+            username: "ada".to_owned(),
+            role: Role::User,
+            scopes: Role::User.scopes(),
+            expires_at: u64::MAX,
+            token_id: String::new(),
+            login: Login { began_ms: 1, key: digit.to_string().repeat(32) },
+            issuer: None,
+        };
+        let peer = Arc::new(Peer::new(Uuid::new_v4(), Arc::new(principal.clone()), 1, false));
+        let (close, closing) = watch::channel(None);
+        let (outbox, queue) = mpsc::channel(1);
+        let entered =
+            connections.enter(Newcomer { peer, address: None, close, outbox }, &WebSocketSettings::default()).unwrap();
+        Socket { principal, closing, _entered: entered, _outbox: queue }
+    }
+
+    impl Socket {
+        fn is_closed(&self) -> bool {
+            *self.closing.borrow() == Some(Close::TokenEnded)
+        }
+    }
+
+    /// A watch over a store that fails when it is told to, with the account of that subject.
+    async fn watching() -> (Watch, Arc<Faulty>, String) {
+        let faulty = Faulty::new(test_store(), 1, 1.0);
+        faulty.set_failing(false);
+        let store = Arc::clone(&faulty) as SharedStore;
+        let ada = account("ada", Role::User);
+        store.create_account(ada.clone()).await.unwrap();
+        let settings = AuthSettings::default();
+        let secret = SigningSecret::from_text("q8Zt3vN1kLx0WmC7rYbE5uHsJd2FgPaT").unwrap();
+        let tokens = Arc::new(Tokens::new(&settings, secret));
+        let watch = Watch {
+            connections: Connections::default(),
+            revocations: Revocations::new(Arc::clone(&store), &settings),
+            authenticator: Arc::new(Authenticator::new(tokens, store, false)),
+            cursor: NewsCursor::default(),
+            current: Instant::now(),
+        };
+        (watch, faulty, ada.subject)
+    }
+
+    #[tokio::test]
+    async fn c5_a_revoked_login_is_closed_and_sockets_stay_while_the_store_is_away() {
+        let (mut watch, faulty, ada) = watching().await;
+        let (one, two) = (open(&watch.connections, &ada, 'a'), open(&watch.connections, &ada, 'b'));
+        watch.look().await.unwrap();
+        watch.revocations.revoke_login(&one.principal.login, None).await.unwrap();
+        faulty.set_failing(true);
+        watch.look().await.unwrap_err();
+        assert!(!one.is_closed());
+        faulty.set_failing(false);
+        watch.look().await.unwrap();
+        assert!(one.is_closed() && !two.is_closed());
+        // One that was let in by a check from before the revocation, and came in after it was read.
+        let late = open(&watch.connections, &ada, 'a');
+        watch.look().await.unwrap();
+        assert!(late.is_closed() && !two.is_closed());
+    }
+
+    #[tokio::test]
+    async fn c5_after_a_long_outage_every_socket_is_looked_up() {
+        let (mut watch, _faulty, ada) = watching().await;
+        let (one, two) = (open(&watch.connections, &ada, 'a'), open(&watch.connections, &ada, 'b'));
+        let stranger = open(&watch.connections, "nobody", 'c');
+        watch.revocations.revoke_login(&one.principal.login, None).await.unwrap();
+        // As if the news had ended unread.
+        watch.cursor = watch.revocations.news(&NewsCursor::default()).await.unwrap().1;
+        watch.current = Instant::now().checked_sub(NEWS_LIVE).unwrap();
+        watch.look_everything_up().await.unwrap();
+        assert!(one.is_closed() && stranger.is_closed() && !two.is_closed());
+        watch.look().await.unwrap();
+        assert!(watch.current.elapsed() < NEWS_LIVE / 2);
+    }
+
+    #[tokio::test]
+    async fn without_sockets_the_store_is_not_asked() {
+        let (mut watch, faulty, _) = watching().await;
+        faulty.set_failing(true);
+        watch.look().await.unwrap();
+        assert_eq!(faulty.failed(), 0);
+    }
+}

@@ -3,6 +3,7 @@
 //! Form of the handshake, draining, origin, token, room. Each refusal is an HTTP status with a reason that
 //! a person can read; nothing of it has side effects.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -62,12 +63,13 @@ async fn dialect(State(state): State<WsState>, request: Request) -> Response {
 }
 
 async fn upgrade(state: WsState, mut request: Request, speaks_dialect: bool) -> Response {
+    let address = caller_address(&request);
     match accept(&state, &mut request, speaks_dialect).await {
         Ok(response) => response,
         Err(refusal) => {
             let response = refusal.into_response();
             metrics::upgrade_refused(response.status().as_u16());
-            tracing::info!(status = response.status().as_u16(), "upgrade refused");
+            tracing::info!(status = response.status().as_u16(), ?address, "upgrade refused");
             response
         }
     }
@@ -93,7 +95,7 @@ async fn accept(state: &WsState, request: &mut Request, speaks_dialect: bool) ->
     }
     let newcomer = Newcomer {
         peer: Arc::clone(&peer),
-        address: request.extensions().get::<PeerAddr>().map(|PeerAddr(address)| address.ip().to_canonical()),
+        address: caller_address(request),
         close: close.0.clone(),
         outbox: outbox.0.clone(),
     };
@@ -120,9 +122,14 @@ async fn accept(state: &WsState, request: &mut Request, speaks_dialect: bool) ->
         }
         drop(place);
     };
-    tracing::info!(connection = %id, principal = %subject, "connection opened");
+    tracing::info!(connection = %id, principal = %subject, address = ?caller_address(request), "connection opened");
     tasks::spawn("ws-connection", state.tracker.track_future(served));
     Ok(handshake.accept())
+}
+
+/// Where the caller is, for limits and the log; an IPv4 address in IPv6 as itself.
+fn caller_address(request: &Request) -> Option<IpAddr> {
+    request.extensions().get::<PeerAddr>().map(|PeerAddr(address)| address.ip().to_canonical())
 }
 
 /// `?replaces=<connection id>`: a client that lost its connection names it, so that the half-open old one

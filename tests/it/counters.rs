@@ -17,12 +17,17 @@ use crate::support::{Client, DEADLINE, Gateway, http};
 /// Sessions that the store did not take.
 const CREATING: &str = "cc_gateway_store_errors_total{store=\"sqlite\",operation=\"create_session\"}";
 
+/// Entries of the audit log.
+const AUDITED: &str = "cc_gateway_audit_entries_total{outcome=\"written\"}";
+
 /// What has been done, by the series that should tell it.
 struct Tally {
     gateway: Gateway,
     known: BTreeMap<String, u64>,
     /// Times that `/metrics` was answered: it counts itself, one behind.
     looked: u64,
+    /// Who has been told to watch what: a connection and a session.
+    watched: BTreeSet<(String, String)>,
 }
 
 impl Tally {
@@ -40,6 +45,9 @@ impl Tally {
         assert_eq!(answer.as_ref().map_or_else(|refused| refused.status.as_u16(), |_| 200), status);
         self.http("/login", status);
         self.add(format!("cc_gateway_logins_total{{outcome=\"{outcome}\"}}"), 1);
+        if outcome != "throttled" {
+            self.add(AUDITED, 1);
+        }
         answer.unwrap_or_default()
     }
 
@@ -54,7 +62,7 @@ impl Tally {
     }
 
     async fn call(&mut self, client: &mut Client, method: &'static str, params: Value) -> Value {
-        let outcome = client.call(method, params).await;
+        let outcome = client.call(method, params.clone()).await;
         let word = match &outcome {
             Ok(_) => "ok".to_owned(),
             Err(error) => error["data"]["kind"].as_str().expect("a kind").to_owned(),
@@ -65,7 +73,23 @@ impl Tally {
         if word != "ok" && ["session.start", "execute"].contains(&method) {
             self.add(format!("cc_gateway_starts_refused_total{{kind=\"{word}\"}}"), 1);
         }
+        self.audit(client, method, &params, &word);
         outcome.unwrap_or_else(|error| error)
+    }
+
+    /// What has been done goes into the audit log but for what only looks, and what was refused for want of a right
+    /// whatever it was. Who watches a session is told once.
+    fn audit(&mut self, client: &Client, method: &str, params: &Value, word: &str) {
+        let told = match word {
+            "ok" if method == "session.attach" => {
+                self.watched.insert((client.connected["session_id"].to_string(), params["session_id"].to_string()))
+            }
+            "ok" => !["session.get", "session.list", "server.info"].contains(&method),
+            word => ["unauthorised", "not_allowed", "no_such_session"].contains(&word),
+        };
+        if told {
+            self.add(AUDITED, 1);
+        }
     }
 
     async fn start(&mut self, client: &mut Client, params: Value) -> Uuid {
@@ -111,6 +135,10 @@ impl Tally {
             let mut told = self.told().await;
             let own = told.remove("cc_gateway_http_requests_total{route=\"/metrics\",status=\"200\"}").unwrap_or(0);
             assert_eq!(own, self.looked - 1, "each look at the metrics is counted once");
+            // A start that was refused so is undone as soon as the store answers, which is tried again and again.
+            let tried = told.remove(CREATING).unwrap_or(0);
+            let refused = self.known.remove(CREATING).unwrap_or(0);
+            assert!(tried >= refused, "{tried} of {refused}");
             if told == self.known {
                 return;
             }
@@ -271,7 +299,7 @@ async fn m1_after_a_known_number_of_everything_each_counter_equals_its_total() {
     let program = builder.directory().join("agent-script");
     link_agent(&program);
     let gateway = builder.setting("agent_program", program.display()).start().await;
-    let mut tally = Tally { gateway, known: BTreeMap::new(), looked: 0 };
+    let mut tally = Tally { gateway, known: BTreeMap::new(), looked: 0, watched: BTreeSet::new() };
     let token = tally.login("admin", ADMIN_PASSWORD, "ok", 200).await;
     let mut client = tally.connect("/ws", &token).await;
 
@@ -318,7 +346,7 @@ async fn m1_what_a_dead_gateway_left_is_counted_by_the_next_one() {
     let left = gateway.processes().len() as u64;
     assert_eq!(left, 3);
     gateway.restart().await;
-    let mut tally = Tally { gateway, known: BTreeMap::new(), looked: 0 };
+    let mut tally = Tally { gateway, known: BTreeMap::new(), looked: 0, watched: BTreeSet::new() };
     tally.add("cc_gateway_processes_swept_total", left);
     tally.add("cc_gateway_sessions_ended_total{reason=\"lost\"}", 1);
     let token = tally.login("admin", ADMIN_PASSWORD, "ok", 200).await;

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, and its helpers are tests too"
 )]
 
+mod accounts;
 mod agent_sdk;
 mod autobahn;
 mod command_line;

@@ -42,6 +42,10 @@ impl Schemas {
                 other => panic!("the format {other} is not understood"),
             },
             "items" => value.as_array().is_none_or(|items| items.iter().all(|item| self.fits(rule, item))),
+            "uniqueItems" => {
+                let once = |items: &Vec<Value>| (1..items.len()).all(|at| !items[..at].contains(&items[at]));
+                value.as_array().is_none_or(once)
+            }
             "additionalProperties" => {
                 value.as_object().is_none_or(|fields| fields.values().all(|field| self.fits(rule, field)))
             }

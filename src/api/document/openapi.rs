@@ -115,14 +115,19 @@ mod tests {
     }
 
     #[test]
-    fn a_login_takes_a_name_and_a_password_and_answers_an_access_token() {
+    fn a_login_takes_a_name_and_a_password_or_a_key_and_answers_an_access_token() {
         let document = openapi();
         let login = &document["paths"]["/login"]["post"];
         let body = &login["requestBody"]["content"]["application/json"]["schema"]["$ref"];
         assert_eq!(body, "#/components/schemas/LoginRequest");
         let schemas = &document["components"]["schemas"];
-        assert_eq!(schemas["LoginRequest"]["required"], json!(["username", "password"]));
-        assert_eq!(schemas["LoginRequest"]["additionalProperties"], false);
+        let ways = schemas["LoginRequest"]["anyOf"].as_array().unwrap();
+        let ways: Vec<_> = ways.iter().map(|way| way["$ref"].as_str().unwrap()).collect();
+        assert_eq!(ways, ["#/components/schemas/PasswordLogin", "#/components/schemas/KeyLogin"]);
+        for (way, required) in [("PasswordLogin", json!(["username", "password"])), ("KeyLogin", json!(["api_key"]))] {
+            assert_eq!(schemas[way]["required"], required);
+            assert_eq!(schemas[way]["additionalProperties"], false);
+        }
         assert!(schemas["LoginResponse"]["properties"]["access_token"].is_object());
         assert!(login["responses"]["429"]["content"]["application/problem+json"].is_object());
     }

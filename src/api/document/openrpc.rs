@@ -83,9 +83,10 @@ fn descriptors(params: &Value) -> Vec<Value> {
 }
 
 /// The application's own errors. (OpenRPC wants each code once in a method, and the specification's own
-/// codes need no mention.)
+/// codes need no mention. Of kinds that share a code the first stands for them.)
 fn own_errors() -> impl Iterator<Item = ErrorKind> {
-    ErrorKind::ALL.into_iter().filter(|kind| kind.code() > -32_600)
+    let first = |kind: &ErrorKind| ErrorKind::ALL.into_iter().find(|other| other.code() == kind.code()) == Some(*kind);
+    ErrorKind::ALL.into_iter().filter(|kind| kind.code() > -32_600).filter(first)
 }
 
 fn error(kind: ErrorKind, schemas: &Value) -> Value {

@@ -28,7 +28,7 @@ async fn with_ada() -> (SharedStore, Logins, Account) {
 }
 
 fn refresh_text(pair: &TokenPair) -> String {
-    pair.refresh.expose_secret().to_owned()
+    pair.refresh.as_ref().unwrap().token.expose_secret().to_owned()
 }
 
 fn principal(logins: &Logins, pair: &TokenPair) -> Principal {
@@ -156,4 +156,14 @@ async fn a_renewal_whose_answer_was_lost_on_the_way_from_the_store_is_no_reuse()
         }
     }
     assert!(renewed > 10, "{renewed}");
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_new_login_gives_an_access_token_all_the_same() {
+    let (store, _, ada) = with_ada().await;
+    let faulty = Faulty::new(store, 1, 1.0);
+    let logins = logins(&(Arc::clone(&faulty) as SharedStore));
+    let pair = logins.begin(&ada, None).await.unwrap();
+    assert!(pair.refresh.is_none());
+    assert_eq!(principal(&logins, &pair).subject, ada.subject);
 }

@@ -1,7 +1,7 @@
 //! The keys of this gateway's own tokens: one signs, others are still accepted.
 //!
 //! Invariants:
-//! - A key has one algorithm, which follows from what it is: a secret HS256, an Ed25519 key EdDSA, an RSA key RS256.
+//! - A key has one algorithm, which follows from what it is: a secret HS256, an Ed25519 key `EdDSA`, an RSA key RS256.
 //!   What a token says can only agree with it; so no token is checked with one kind's key in the manner of another.
 //! - A key's name (`kid`) follows from the key: the thumbprint of RFC 7638 for those that have a public half. It is
 //!   looked up in a map and never part of a path.

@@ -25,7 +25,7 @@ use crate::auth::claims;
 use crate::auth::random::kept_form;
 use crate::config::settings::TrustedIssuer;
 
-/// Longest `sub` that is taken, in bytes (OpenID Connect Core §2).
+/// Longest `sub` that is taken, in bytes (`OpenID` Connect Core §2).
 const MAX_SUBJECT_BYTES: usize = 255;
 /// Longest name, in characters.
 const MAX_NAME_CHARACTERS: usize = 64;

@@ -19,6 +19,9 @@ pub enum Refusal {
     /// It is not Claude's.
     #[error("the file is not the JSON that Claude writes")]
     Garbled,
+    /// It is somebody else's.
+    #[error("the file can't be read by the user that the gateway runs as: change its owner or its mode")]
+    Unreadable,
     /// It holds no subscription login.
     #[error("there is no login in the file")]
     NoLogin,
@@ -50,7 +53,7 @@ pub enum Refusal {
     #[error("Claude's configuration directory can't be written by the user that agents run as")]
     Forbidden,
     /// Anything else of the file system.
-    #[error("the file can't be written: {0}")]
+    #[error("the file can't be read or written: {0}")]
     Failed(std::io::ErrorKind),
 }
 

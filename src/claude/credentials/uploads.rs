@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::decide::Refusal;
 use super::place::read_small;
 
 /// A file that was not written to for so long is complete.
@@ -31,8 +33,8 @@ pub struct Uploads {
 pub struct Upload {
     /// Its name in the directory.
     pub name: OsString,
-    /// Its text; `None` if it can't be read, is too large, or is no text.
-    pub text: Option<SecretString>,
+    /// Its text, or why there is none.
+    pub text: Result<SecretString, Refusal>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +76,12 @@ impl Uploads {
         let is_old = metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > SETTLED));
         let given_out = before.is_some() || is_old;
         self.seen.insert(name.clone(), Seen { version, given_out });
-        given_out.then(|| Upload { text: read_small(&path).ok().flatten().map(SecretString::from), name })
+        let text = || match read_small(&path) {
+            Ok(text) => text.map(SecretString::from).ok_or(Refusal::Garbled),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(Refusal::Unreadable),
+            Err(error) => Err(Refusal::Failed(error.kind())),
+        };
+        given_out.then(|| Upload { text: text(), name })
     }
 
     /// Gives that file out again at the next look.
@@ -109,7 +116,7 @@ mod tests {
     use super::*;
 
     fn given(uploads: &mut Uploads) -> Vec<(String, Option<String>)> {
-        let text = |upload: &Upload| upload.text.as_ref().map(|text| text.expose_secret().to_owned());
+        let text = |upload: &Upload| upload.text.as_ref().ok().map(|text| text.expose_secret().to_owned());
         let found = uploads.look().unwrap();
         found.iter().map(|upload| (upload.name.clone().into_string().unwrap(), text(upload))).collect()
     }

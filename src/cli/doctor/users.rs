@@ -4,6 +4,7 @@ use nix::unistd::{Uid, User};
 
 use super::report::Check;
 use crate::config::settings::AgentSettings;
+use crate::process::{RunAs, UserError};
 
 const NAME: &str = "users";
 
@@ -21,12 +22,12 @@ fn judge(agent: &AgentSettings, own: Uid, capabilities: u64) -> Check {
     let Some(name) = agent.agent_user.as_deref() else {
         return one_user(agent, own, &own_name);
     };
-    match User::from_name(name) {
-        Ok(Some(user)) if user.uid == own => one_user(agent, own, &own_name),
-        Ok(Some(user)) if user.uid.is_root() => {
+    match RunAs::lookup(name) {
+        Ok(user) if user.uid == own.as_raw() => one_user(agent, own, &own_name),
+        Ok(user) if user.uid == 0 => {
             Check::fail(NAME, "agents would run as root", "set agent_user to a user without rights")
         }
-        Ok(Some(user)) => {
+        Ok(user) => {
             let missing: Vec<&str> = NEEDED
                 .iter()
                 .filter(|(bit, _)| capabilities & (1 << bit) == 0)
@@ -42,10 +43,12 @@ fn judge(agent: &AgentSettings, own: Uid, capabilities: u64) -> Check {
                 )
             }
         }
-        Ok(None) => {
+        Err(UserError::Unknown) => {
             Check::fail(NAME, format!("there is no user {name}"), "make that user, or set agent_user to another")
         }
-        Err(error) => Check::fail(NAME, format!("the user {name} can't be looked up: {error}"), "try again"),
+        Err(UserError::Lookup(error)) => {
+            Check::fail(NAME, format!("the user {name} can't be looked up: {error}"), "try again")
+        }
     }
 }
 

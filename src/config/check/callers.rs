@@ -55,6 +55,12 @@ impl Check<'_> {
                 self.wrong("allowed_hosts", format!("{host:?}: {expected}"));
             }
         }
+        for proxy in self.loaded.settings.http.trusted_proxies.clone() {
+            if forms::network(&proxy).is_none() {
+                let expected = "expected an IP address, or a network such as 10.0.0.0/8 or fd00::/8";
+                self.wrong("trusted_proxies", format!("{proxy:?}: {expected}"));
+            }
+        }
     }
 }
 

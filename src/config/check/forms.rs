@@ -1,6 +1,9 @@
-//! The forms that single texts must have: origins, hosts, names of variables, workspace roots.
+//! The forms that single texts must have: origins, hosts, networks, names of variables, workspace roots.
 
+use std::net::IpAddr;
 use std::path::{Component, Path};
+
+use ipnet::IpNet;
 
 /// Is this an origin as browsers send it: `scheme://host[:port]`?
 pub(super) fn origin(text: &str) -> Result<(), &'static str> {
@@ -61,6 +64,14 @@ pub(super) fn host(text: &str) -> Result<(), &'static str> {
     }
 }
 
+/// The network that a text names: `address` (that one alone) or `address/bits`. An IPv4 address in IPv6 is itself.
+pub(crate) fn network(text: &str) -> Option<IpNet> {
+    match text.split_once('/') {
+        Some(_) => text.parse().ok(),
+        None => text.parse().ok().map(|address: IpAddr| IpNet::from(address.to_canonical())),
+    }
+}
+
 /// Can this be the name of an environment variable?
 pub(super) fn is_variable_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0']) && !name.chars().any(char::is_whitespace)
@@ -118,6 +129,22 @@ mod tests {
             "1s://host",
         ] {
             assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_an_address_alone_or_with_its_bits() {
+        for (text, network_of_it) in [
+            ("10.1.2.3", "10.1.2.3/32"),
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("::1", "::1/128"),
+            ("fd00::/8", "fd00::/8"),
+            ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ] {
+            assert_eq!(network(text).unwrap().to_string(), network_of_it, "{text}");
+        }
+        for bad in ["", "proxy", "10.0.0.0/33", "10.0.0/8", "10.0.0.0/", "10.0.0.1:80", "*"] {
+            assert_eq!(network(bad), None, "{bad}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What types can't say: bounds, forms, and settings that must fit each other.
 
 mod callers;
-mod forms;
+pub(crate) mod forms;
 pub mod secret;
 
 use std::net::SocketAddr;

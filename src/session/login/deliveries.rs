@@ -97,8 +97,8 @@ impl Deliveries {
         };
         for Upload { name, text } in uploads {
             let outcome = match text {
-                Some(text) => self.install(text).await,
-                None => Err(Refusal::Garbled),
+                Ok(text) => self.install(text).await,
+                Err(refusal) => Err(refusal),
             };
             let after = |uploads: &mut Uploads, name: &OsStr, outcome: &Result<Installed, Refusal>| match outcome {
                 Ok(_) => uploads.remove(name),

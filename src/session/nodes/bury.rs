@@ -17,7 +17,7 @@ impl Sessions {
         let dead: Vec<_> = {
             let nodes = self.nodes();
             let seen = nodes.seen.borrow();
-            let dead = |seen: &&crate::store::NodeSeen| seen.lease_left_ms == 0 && *seen.node != **nodes.name();
+            let dead = |seen: &&crate::store::NodeSeen| !seen.lives() && *seen.node != **nodes.name();
             seen.iter().filter(dead).map(|seen| seen.node.clone()).collect()
         };
         if dead.is_empty() || self.is_draining() {

@@ -1,5 +1,6 @@
 //! The one task that keeps this node's lease, and looks after the others while it does.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,11 +27,13 @@ struct Keeper {
     sure_until: Instant,
     /// Has the store ever been told of this node?
     told: bool,
+    /// The store had forgotten this node, and has not said yet which sessions are still its own.
+    unclear: bool,
 }
 
 impl Nodes {
     fn others_live(&self) -> bool {
-        self.seen.borrow().iter().any(|seen| *seen.node != *self.name && seen.lease_left_ms > 0)
+        self.seen.borrow().iter().any(|seen| *seen.node != *self.name && seen.lives())
     }
 }
 
@@ -43,6 +46,7 @@ impl Sessions {
             in_touch_since: None,
             sure_until: now + self.nodes().lease,
             told: false,
+            unclear: false,
         };
         tasks::spawn("node-lease", async move {
             tokio::select! {
@@ -111,12 +115,15 @@ impl Keeper {
 
     async fn renewed(&mut self, seen: NodesSeen, asked_at: Instant) {
         let since = *self.in_touch_since.get_or_insert(asked_at);
-        if self.told && !seen.known {
+        // It is known again from this renewal on: a look that fails has to be remembered.
+        self.unclear |= self.told && !seen.known;
+        if self.unclear {
             tracing::warn!("this gateway was taken for dead; looking which sessions are still its own");
             if !self.sessions.look_whose().await {
                 self.in_touch_since = None;
                 return;
             }
+            self.unclear = false;
         }
         self.told = true;
         self.sure_until = asked_at + self.sessions.nodes().lease;
@@ -129,12 +136,10 @@ impl Keeper {
 
     /// Notes who lives; whoever has gone takes its connections along.
     async fn note(&self, nodes: Vec<NodeSeen>) {
-        let lives =
-            |nodes: &[NodeSeen], name: &str| nodes.iter().any(|seen| seen.node == name && seen.lease_left_ms > 0);
-        metrics::nodes_alive(nodes.iter().filter(|seen| seen.lease_left_ms > 0).count());
+        let alive: HashSet<String> = nodes.iter().filter(|seen| seen.lives()).map(|seen| seen.node.clone()).collect();
+        metrics::nodes_alive(alive.len());
         let before = self.sessions.nodes().seen.send_replace(nodes.into());
-        let after = Arc::clone(&self.sessions.nodes().seen.borrow());
-        for gone in before.iter().filter(|seen| lives(&before, &seen.node) && !lives(&after, &seen.node)) {
+        for gone in before.iter().filter(|seen| seen.lives() && !alive.contains(&seen.node)) {
             tracing::warn!(node = gone.node, "another gateway has gone");
             self.sessions.tell_all(&Command::NodeGone { node: gone.node.clone() }).await;
         }

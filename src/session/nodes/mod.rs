@@ -72,7 +72,7 @@ impl Nodes {
     #[must_use]
     pub fn living(&self) -> Vec<NodeInfo> {
         let seen = Arc::clone(&self.seen.borrow());
-        seen.iter().filter(|seen| seen.lease_left_ms > 0).map(info).collect()
+        seen.iter().filter(|seen| seen.lives()).map(info).collect()
     }
 }
 

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use super::Sessions;
-use crate::api::event::{EndReason, SessionState};
+use crate::api::event::{EndReason, EventType, SessionState};
 use crate::session::backoff::Backoff;
+use crate::session::log::Encoder;
 use crate::session::one_at_a_time::Turn;
 use crate::session::recovery;
-use crate::store::{Created, NewSession, SessionPatch, SessionRow, StoreError};
+use crate::store::{Batch, Created, NewSession, SessionPatch, SessionRow, StoreError};
 use crate::telemetry::tasks;
 use crate::telemetry::time::now_ms;
 
@@ -25,11 +26,10 @@ impl Sessions {
                 // It was never made.
                 Ok(Created::Existing(_) | Created::KeyReused) | Err(_) => return,
             }
-            let (reason, message) = (EndReason::SpawnFailed, Some("the store did not answer".to_owned()));
-            let feed = sessions.feeds.of(id, 0);
-            let ended =
-                recovery::end_without_process(&sessions.store, &sessions.node, &session.row, reason, message, feed);
-            if let Err(error) = ended.await {
+            // Only what has ended can be removed. Nobody counts it: it was never there.
+            let Some((batch, patch)) = end_of_nothing(&session.row) else { return };
+            let end = || sessions.store.end_session(id, session.row.epoch, batch.clone(), patch.clone());
+            if let Err(error) = until_answered(end).await {
                 tracing::error!(session_id = %id, %error, "a session that was not started could not be ended");
                 return;
             }
@@ -40,11 +40,12 @@ impl Sessions {
     }
 
     /// A session at rest may have been taken over, and nobody runs it here: it is put away again.
-    pub(super) fn put_back(self: &Arc<Self>, row: SessionRow, taken: SessionPatch) {
+    pub(super) fn put_back(self: &Arc<Self>, row: &SessionRow, taken: SessionPatch) {
         let sessions = Arc::clone(self);
+        let (id, before) = (row.id, row.epoch);
         tasks::spawn("put-back-session", async move {
-            let (id, epoch) = (row.id, row.epoch + 1);
-            if until_answered(|| sessions.store.update_session(id, row.epoch, taken.clone())).await.is_err() {
+            let epoch = before + 1;
+            if until_answered(|| sessions.store.update_session(id, before, taken.clone())).await.is_err() {
                 // Somebody else has it.
                 return;
             }
@@ -59,6 +60,20 @@ impl Sessions {
             }
         });
     }
+}
+
+/// The end of a session that nobody has seen.
+fn end_of_nothing(row: &SessionRow) -> Option<(Batch, SessionPatch)> {
+    let ended = recovery::ended(row, EndReason::SpawnFailed, Some("the store did not answer".to_owned()));
+    let mut encoder = Encoder::new(row.id, 1);
+    encoder.push(EventType::Ended, now_ms(), &serde_json::to_vec(&ended).ok()?);
+    let patch = SessionPatch {
+        state: Some(SessionState::Ended),
+        ended_at_ms: Some(now_ms()),
+        ended: Some(ended),
+        ..SessionPatch::default()
+    };
+    Some((encoder.take()?, patch))
 }
 
 /// Repeats a call until the store says what came of it.

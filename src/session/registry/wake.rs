@@ -190,7 +190,7 @@ impl Sessions {
             Err(error) => {
                 give_back(admitted);
                 if error.retryable() {
-                    self.put_back(row, patch);
+                    self.put_back(&row, patch);
                 }
                 Err(error.into())
             }

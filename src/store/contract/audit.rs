@@ -11,7 +11,7 @@ fn entry(n: u64) -> AuditEntry {
     AuditEntry {
         id: Uuid::from_u128((u128::from(at_ms) << 80) | 0x7000_8000_0000_0000_0000 | u128::from(n)),
         at_ms,
-        subject: (n % 3 != 0).then(|| format!("owner-{}", n % 3)),
+        subject: (!n.is_multiple_of(3)).then(|| format!("owner-{}", n % 3)),
         username: format!("Zoë {n}"),
         action: if n.is_multiple_of(2) { "login".to_owned() } else { "session.start".to_owned() },
         outcome: "ok".to_owned(),

@@ -7,6 +7,7 @@
 
 mod accounts;
 mod audit;
+mod copying;
 mod history;
 mod line;
 pub mod line_history;
@@ -153,6 +154,13 @@ macro_rules! store_contract {
                 spend_outlives_its_session,
                 forgotten_spend_counts_no_more,
                 large_and_many_amounts_are_summed_exactly;
+            copying:
+                a_log_may_begin_after_a_head_that_was_lost,
+                a_session_tells_the_key_that_it_was_created_with,
+                ids_of_sessions_come_oldest_first_page_by_page,
+                the_spend_ledger_is_told_page_by_page,
+                all_nodes_are_told_to_who_is_none,
+                nothing_is_wrong_in_a_store_that_has_lived;
             history:
                 long_random_histories_agree_with_a_simple_model;
     } };

@@ -133,7 +133,7 @@ impl RedisBus {
             self.tell(channel);
             return;
         };
-        let Some((letter, body)) = message.value.into_bytes().and_then(parse) else {
+        let Some((letter, body)) = message.value.into_bytes().and_then(|bytes| parse(&bytes)) else {
             tracing::warn!("a message from another gateway can't be read");
             return;
         };
@@ -213,7 +213,7 @@ impl Bus for RedisBus {
 }
 
 /// A message: `? <call> <asking node> <until>` or `! <call> `, a line's end, and what is said.
-fn parse(message: Bytes) -> Option<(Letter, Bytes)> {
+fn parse(message: &Bytes) -> Option<(Letter, Bytes)> {
     let end = message.iter().position(|byte| *byte == b'\n')?;
     let head = std::str::from_utf8(&message[..end]).ok()?;
     let mut words = head.split(' ');
@@ -285,14 +285,14 @@ mod tests {
     #[test]
     fn a_message_is_a_call_or_an_answer_and_anything_else_is_dropped() {
         let call = Uuid::from_u128(7);
-        let (letter, body) = parse(format!("? {call} node-a 1234\nwhat?\nmore").into()).unwrap();
+        let (letter, body) = parse(&format!("? {call} node-a 1234\nwhat?\nmore").into()).unwrap();
         assert!(matches!(letter, Letter::Call(asker, 1_234) if asker == Asker { node: "node-a".to_owned(), call }));
         assert_eq!(body, "what?\nmore");
-        let (letter, body) = parse(format!("! {call} \n").into()).unwrap();
+        let (letter, body) = parse(&format!("! {call} \n").into()).unwrap();
         assert!(matches!(letter, Letter::Answer(answered) if answered == call));
         assert_eq!(body, "");
         for bad in ["", "\n", "? 7 node 1\n", &format!("? {call} node\n"), &format!("x {call}\n"), "no end"] {
-            assert!(parse(Bytes::copy_from_slice(bad.as_bytes())).is_none(), "{bad}");
+            assert!(parse(&Bytes::copy_from_slice(bad.as_bytes())).is_none(), "{bad}");
         }
     }
 }

@@ -17,6 +17,23 @@ impl Keys {
         Self { prefix: prefix.to_owned() }
     }
 
+    /// What matches the name of every key, as Redis takes it.
+    pub(super) fn pattern(&self) -> String {
+        let mut pattern = String::new();
+        for letter in self.prefix.chars() {
+            if matches!(letter, '*' | '?' | '[' | ']' | '^' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        format!("{pattern}:{{*")
+    }
+
+    /// The tag of a key's name and what follows it; `None` for a name that is not ours.
+    pub(super) fn parse<'a>(&self, key: &'a str) -> Option<(&'a str, &'a str)> {
+        key.strip_prefix(&self.prefix)?.strip_prefix(":{")?.split_once("}:")
+    }
+
     /// A session's record.
     pub(super) fn record(&self, id: Uuid) -> String {
         format!("{}:{{{id}}}:session", self.prefix)

@@ -117,6 +117,30 @@ impl RedisStore {
         Ok(Page { rows, more })
     }
 
+    /// See [`crate::store::Store::session_ids`].
+    pub(super) async fn ids_page(
+        &self,
+        after: Option<(u64, Uuid)>,
+        limit: u32,
+    ) -> Result<Vec<(u64, Uuid)>, StoreError> {
+        let after = after.map(|(at_ms, id)| keys::member(at_ms, id));
+        let members = self.members_after(&self.keys.newest(), after.as_deref(), limit).await?;
+        let unreadable = || fault::damaged("an index holds what is no session");
+        members.iter().map(|member| keys::parse_member(member).ok_or_else(unreadable)).collect()
+    }
+
+    /// Members of an index in their order, those after `after`.
+    pub(super) async fn members_after(
+        &self,
+        index: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<String>, StoreError> {
+        let from = after.map_or_else(|| "-".to_owned(), |member| format!("({member}"));
+        let found = self.link.commands()?.zrangebylex(index, from, "+", Some((0, i64::from(limit)))).await;
+        found.map_err(|error| fault::told("list", &error))
+    }
+
     /// See [`crate::store::Store::unfinished_sessions`].
     pub(super) async fn unfinished(&self, node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
         let mut rows = Vec::new();
@@ -203,7 +227,7 @@ impl RedisStore {
     }
 
     /// Every index that tells of a session by when it was created.
-    fn indexes_of(&self, row: &SessionRow) -> Vec<String> {
+    pub(super) fn indexes_of(&self, row: &SessionRow) -> Vec<String> {
         let owner = Some(row.owner.as_str());
         let mut indexes = vec![self.keys.newest(), self.keys.alive(), self.keys.found_by(owner, None)];
         for (name, value) in &row.labels {

@@ -50,6 +50,7 @@ mod accounts;
 mod audit;
 mod bus;
 mod connect;
+mod examine;
 mod fault;
 mod keys;
 mod link;
@@ -78,9 +79,9 @@ use self::bus::RedisBus;
 use self::keys::Keys;
 use self::link::Link;
 use super::{
-    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery,
-    LogBounds, NewSession, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow,
-    SharedBus, SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError, note,
+    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, Finding, LineLimits, LineOutcome, ListQuery,
+    LogBounds, NewSession, NodeSeen, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch,
+    SessionRow, SharedBus, SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError, note,
 };
 use crate::api::selector::TypeSet;
 use crate::telemetry::time::now_ms;
@@ -158,6 +159,14 @@ impl Store for RedisStore {
 
     async fn session_by_key(&self, owner: &str, key: &str) -> Result<Option<(SessionRow, String)>, StoreError> {
         self.by_key(owner, key).await
+    }
+
+    async fn key_of_session(&self, id: Uuid) -> Result<Option<(String, String)>, StoreError> {
+        self.key_given_for(id).await
+    }
+
+    async fn session_ids(&self, after: Option<(u64, Uuid)>, limit: u32) -> Result<Vec<(u64, Uuid)>, StoreError> {
+        self.ids_page(after, limit).await
     }
 
     async fn unfinished_sessions(&self, node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
@@ -258,12 +267,20 @@ impl Store for RedisStore {
         self.forget_node_named(node).await
     }
 
+    async fn nodes(&self) -> Result<Vec<NodeSeen>, StoreError> {
+        self.all_nodes().await
+    }
+
     async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {
         self.add_to_ledger(&spend).await
     }
 
     async fn spent_since(&self, owner: &str, since_ms: u64) -> Result<u64, StoreError> {
         self.sum_of_spent(owner, since_ms).await
+    }
+
+    async fn spent(&self, after: Option<Spend>, limit: u32) -> Result<Vec<Spend>, StoreError> {
+        self.page_of_spent(after.as_ref(), limit).await
     }
 
     async fn forget_spend(&self, before_ms: u64) -> Result<(), StoreError> {
@@ -329,6 +346,10 @@ impl Store for RedisStore {
 
     fn concerns(&self) -> Vec<&'static str> {
         self.concerns.lock().clone()
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+        self.examine_all().await
     }
 
     async fn close(&self) {

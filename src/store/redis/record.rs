@@ -35,6 +35,8 @@ pub(super) struct Record {
     pub(super) log: LogBounds,
     /// Which idempotency key it came with, if any: its digest.
     pub(super) key: String,
+    /// That key as the caller gave it.
+    pub(super) given_key: String,
     /// It is not to be seen yet.
     pub(super) waits: bool,
 }
@@ -47,8 +49,8 @@ pub(super) fn put(fields: &mut Fields, name: &'static str, value: impl Into<Valu
     fields.push(value.into());
 }
 
-/// A new record: to be seen at once, or (`waits`) once it has been published.
-pub(super) fn encode(row: &SessionRow, key: &str, waits: bool) -> Result<Fields, StoreError> {
+/// A new record that came with an idempotency key (its digest and itself, both empty for none): to be seen at once, or (`waits`) once it has been published.
+pub(super) fn encode(row: &SessionRow, key: &str, given_key: &str, waits: bool) -> Result<Fields, StoreError> {
     let about = About {
         owner_name: row.owner_name.clone(),
         kind: row.kind,
@@ -66,11 +68,12 @@ pub(super) fn encode(row: &SessionRow, key: &str, waits: bool) -> Result<Fields,
     put(&mut fields, "node", row.node.as_str());
     put(&mut fields, "epoch", row.epoch.to_string());
     put(&mut fields, "created_at_ms", row.created_at_ms.to_string());
-    put(&mut fields, "last_seq", "0");
-    put(&mut fields, "first", "1");
+    put(&mut fields, "last_seq", row.last_seq.to_string());
+    put(&mut fields, "first", row.last_seq.saturating_add(1).to_string());
     put(&mut fields, "bytes", "0");
     put(&mut fields, "about", to_json(&about)?);
     put(&mut fields, "key", key);
+    put(&mut fields, "given_key", given_key);
     put(&mut fields, "ended_at_ms", optional(row.ended_at_ms));
     put(&mut fields, "ended", ended);
     put(&mut fields, "put_away_at_ms", optional(row.put_away_at_ms));
@@ -159,7 +162,13 @@ pub(super) fn decode(id: Uuid, hash: &HashMap<String, String>) -> Result<Option<
         total_cost_usd: optional_number(id, text("total_cost_usd")?)?,
     };
     let log = LogBounds { first: number(id, text("first")?)?, head: last_seq, bytes: number(id, text("bytes")?)? };
-    Ok(Some(Record { row, log, key: text("key")?.to_owned(), waits }))
+    Ok(Some(Record {
+        row,
+        log,
+        key: text("key")?.to_owned(),
+        given_key: hash.get("given_key").cloned().unwrap_or_default(),
+        waits,
+    }))
 }
 
 /// A number in a field.

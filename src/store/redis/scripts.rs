@@ -55,6 +55,7 @@ scripts! {
     SLOT_COUNTS = "line" & "slot_counts";
     KEEP_NODE = "keep_node";
     FORGET_NODE = "forget_node";
+    NODES = "nodes";
     CALL = "call";
     TIME = "time";
     ADD_SPEND = "add_spend";

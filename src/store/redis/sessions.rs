@@ -69,7 +69,7 @@ impl RedisStore {
             Some(_) => {}
             None => {
                 self.index(row).await?;
-                if !self.begin(row, &digest, true).await? {
+                if !self.begin(row, &digest, key, true).await? {
                     return Err(StoreError::Away("two calls have started one session".to_owned()));
                 }
             }
@@ -84,7 +84,7 @@ impl RedisStore {
                 return if stored.row.same_start(row) { Ok(Created::New) } else { Err(StoreError::Exists) };
             }
             self.index(row).await?;
-            if self.begin(row, "", false).await? {
+            if self.begin(row, "", "", false).await? {
                 return Ok(Created::New);
             }
         }
@@ -92,10 +92,10 @@ impl RedisStore {
     }
 
     /// Writes the record; `false` if there is one.
-    async fn begin(&self, row: &SessionRow, digest: &str, waits: bool) -> Result<bool, StoreError> {
+    async fn begin(&self, row: &SessionRow, digest: &str, key: &str, waits: bool) -> Result<bool, StoreError> {
         let life = if waits { UNSEEN_MS.to_string() } else { String::new() };
         let mut arguments = vec![Value::from(life)];
-        arguments.extend(record::encode(row, digest, waits)?);
+        arguments.extend(record::encode(row, digest, key, waits)?);
         self.link.run("create_session", &scripts::BEGIN, vec![self.keys.record(row.id)], arguments).await
     }
 
@@ -172,6 +172,21 @@ impl RedisStore {
         let Some(holder) = self.holder(&digest).await? else { return Ok(None) };
         let found = self.seen(holder.id).await?.filter(|found| found.key == digest);
         Ok(found.map(|found| (found.row, holder.fingerprint)))
+    }
+
+    /// See [`crate::store::Store::key_of_session`].
+    pub(super) async fn key_given_for(&self, id: Uuid) -> Result<Option<(String, String)>, StoreError> {
+        let Some(found) = self.seen(id).await?.filter(|found| !found.key.is_empty()) else { return Ok(None) };
+        let Some(holder) = self.holder(&found.key).await?.filter(|holder| holder.id == id) else { return Ok(None) };
+        if found.given_key.is_empty() {
+            return Err(record::unreadable(id, "its idempotency key was not kept"));
+        }
+        Ok(Some((found.given_key, holder.fingerprint)))
+    }
+
+    /// The session that holds the idempotency key of that digest; `None` if it is free.
+    pub(super) async fn key_held_by(&self, digest: &str) -> Result<Option<Uuid>, StoreError> {
+        Ok(self.holder(digest).await?.map(|holder| holder.id))
     }
 
     /// Gives back the key that a removed session came with.

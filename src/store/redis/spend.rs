@@ -14,11 +14,7 @@ const STEP: i64 = 500;
 impl RedisStore {
     /// See [`crate::store::Store::add_spend`].
     pub(super) async fn add_to_ledger(&self, spend: &Spend) -> Result<(), StoreError> {
-        let entry = format!("{}:{}", spend.session, spend.seq);
-        let of_owner = format!("{}:{entry}:{}", keys::moment(spend.at_ms), spend.micro_usd);
-        // The owner comes last: it may hold anything.
-        let of_all = format!("{of_owner}:{}", spend.owner);
-        let arguments = vec![entry.into(), of_all.into(), of_owner.into()];
+        let arguments = vec![entry(spend).into(), member_of_all(spend).into(), member_of_owner(spend).into()];
         self.link.run("add_spend", &scripts::ADD_SPEND, self.keys.spend(&spend.owner), arguments).await
     }
 
@@ -28,6 +24,19 @@ impl RedisStore {
         // Right behind all entries of that moment: `;` comes after `:`.
         let from = format!("[{};", keys::moment(since_ms));
         self.link.run("spent_since", &scripts::SPENT_SINCE, names, vec![from.into()]).await
+    }
+
+    /// See [`crate::store::Store::spent`].
+    pub(super) async fn page_of_spent(&self, after: Option<&Spend>, limit: u32) -> Result<Vec<Spend>, StoreError> {
+        let moments = self.keys.spend("").remove(1);
+        let from = after.map_or_else(|| "-".to_owned(), |entry| format!("({}", member_of_all(entry)));
+        let found: Vec<String> = self
+            .link
+            .commands()?
+            .zrangebylex(&moments, from, "+", Some((0, i64::from(limit))))
+            .await
+            .map_err(|error| fault::told("spent", &error))?;
+        found.iter().map(|member| parse(member).ok_or_else(unreadable)).collect()
     }
 
     /// See [`crate::store::Store::forget_spend`].
@@ -45,18 +54,40 @@ impl RedisStore {
                 return Ok(());
             }
             for of_all in found {
-                let mut parts = of_all.splitn(5, ':');
-                let (Some(at), Some(session), Some(seq), Some(amount), Some(owner)) =
-                    (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-                else {
-                    return Err(fault::damaged("an entry of the spend ledger has not the expected form"));
-                };
-                let entry = format!("{session}:{seq}");
-                let of_owner = format!("{at}:{entry}:{amount}");
-                let names = self.keys.spend(owner);
-                let arguments = vec![entry.into(), of_all.into(), of_owner.into()];
+                let spend = parse(&of_all).ok_or_else(unreadable)?;
+                let names = self.keys.spend(&spend.owner);
+                let arguments = vec![entry(&spend).into(), of_all.into(), member_of_owner(&spend).into()];
                 let _: i64 = self.link.run("forget_spend", &scripts::FORGET_SPEND, names, arguments).await?;
             }
         }
     }
+}
+
+/// What there is one entry of.
+fn entry(spend: &Spend) -> String {
+    format!("{}:{}", spend.session, spend.seq)
+}
+
+fn member_of_owner(spend: &Spend) -> String {
+    format!("{}:{}:{}", keys::moment(spend.at_ms), entry(spend), spend.micro_usd)
+}
+
+/// The owner comes last: it may hold anything.
+fn member_of_all(spend: &Spend) -> String {
+    format!("{}:{}", member_of_owner(spend), spend.owner)
+}
+
+fn parse(member: &str) -> Option<Spend> {
+    let mut parts = member.splitn(5, ':');
+    Some(Spend {
+        at_ms: u64::from_str_radix(parts.next()?, 16).ok()?,
+        session: parts.next()?.parse().ok()?,
+        seq: parts.next()?.parse().ok()?,
+        micro_usd: parts.next()?.parse().ok()?,
+        owner: parts.next()?.to_owned(),
+    })
+}
+
+fn unreadable() -> StoreError {
+    fault::damaged("an entry of the spend ledger has not the expected form")
 }

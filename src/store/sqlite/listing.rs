@@ -11,9 +11,10 @@
 //! | none, or `ended` | all, newest first | the page and the few that have not ended |
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, params, params_from_iter};
+use uuid::Uuid;
 
-use super::fault::{Fault, moment};
+use super::fault::{Fault, from_stored, moment};
 use super::rows::{self, COLUMNS};
 use crate::api::event::SessionState;
 use crate::store::{ListQuery, Page, SessionRow};
@@ -26,6 +27,21 @@ pub(super) fn page(connection: &Connection, query: &ListQuery) -> Result<Page, F
     let more = rows.len() > limit;
     rows.truncate(limit);
     Ok(Page { rows, more })
+}
+
+const IDS: &str = "SELECT created_at_ms, id FROM sessions INDEXED BY sessions_newest \
+     WHERE (created_at_ms, id) > (?1, ?2) ORDER BY created_at_ms, id LIMIT ?3";
+
+/// See [`crate::store::Store::session_ids`].
+pub(super) fn ids(connection: &Connection, after: Option<(u64, Uuid)>, limit: u32) -> Result<Vec<(u64, Uuid)>, Fault> {
+    let (at_ms, id) = after.map_or((-1, Uuid::nil()), |(at_ms, id)| (moment(at_ms), id));
+    let mut statement = connection.prepare_cached(IDS)?;
+    let mut found = statement.query(params![at_ms, id.as_bytes(), limit])?;
+    let mut page = Vec::new();
+    while let Some(row) = found.next()? {
+        page.push((from_stored(row.get(0)?)?, rows::uuid(row, 1)?));
+    }
+    Ok(page)
 }
 
 /// See [`crate::store::Store::unfinished_sessions`].
@@ -116,8 +132,6 @@ fn statement(query: &ListQuery) -> (String, Vec<Value>) {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
     use crate::store::sqlite::tests::{connection, plan};
 

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod audit;
+mod examine;
 mod fault;
 mod file;
 mod line;
@@ -40,9 +41,9 @@ use self::readers::Readers;
 use self::slots::Slots;
 use self::writer::Writer;
 use super::{
-    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, LineLimits, LineOutcome, ListQuery,
-    LogBounds, NewSession, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch, SessionRow,
-    SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError, note,
+    Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, Finding, LineLimits, LineOutcome, ListQuery,
+    LogBounds, NewSession, NodeSeen, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch,
+    SessionRow, SlotAsked, SlotCounts, SlotLimits, SlotOutcome, Spend, Store, StoreError, note,
 };
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
@@ -164,6 +165,14 @@ impl Store for SqliteStore {
         self.read_with("session_by_key", move |connection| sessions::find_by_key(connection, &owner, &key)).await
     }
 
+    async fn key_of_session(&self, id: Uuid) -> Result<Option<(String, String)>, StoreError> {
+        self.read_with("key_of_session", move |connection| sessions::key_of(connection, id)).await
+    }
+
+    async fn session_ids(&self, after: Option<(u64, Uuid)>, limit: u32) -> Result<Vec<(u64, Uuid)>, StoreError> {
+        self.read_with("session_ids", move |connection| listing::ids(connection, after, limit)).await
+    }
+
     async fn unfinished_sessions(&self, node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
         let node = node.map(str::to_owned);
         self.read_with("unfinished_sessions", move |connection| listing::unfinished(connection, node.as_deref())).await
@@ -268,6 +277,10 @@ impl Store for SqliteStore {
         Ok(())
     }
 
+    async fn nodes(&self) -> Result<Vec<NodeSeen>, StoreError> {
+        Ok(self.nodes.all())
+    }
+
     async fn add_spend(&self, spend: Spend) -> Result<(), StoreError> {
         self.write("add_spend", move |connection| spend::add(connection, &spend)).await
     }
@@ -275,6 +288,10 @@ impl Store for SqliteStore {
     async fn spent_since(&self, owner: &str, since_ms: u64) -> Result<u64, StoreError> {
         let owner = owner.to_owned();
         self.read_with("spent_since", move |connection| spend::since(connection, &owner, since_ms)).await
+    }
+
+    async fn spent(&self, after: Option<Spend>, limit: u32) -> Result<Vec<Spend>, StoreError> {
+        self.read_with("spent", move |connection| spend::page(connection, after.as_ref(), limit)).await
     }
 
     async fn forget_spend(&self, before_ms: u64) -> Result<(), StoreError> {
@@ -344,6 +361,10 @@ impl Store for SqliteStore {
     async fn notes(&self, kind: NoteKind, after_key: &str, limit: u32) -> Result<Vec<Note>, StoreError> {
         let after_key = after_key.to_owned();
         self.read_with("notes", move |connection| notes::page(connection, kind, &after_key, limit, now_ms())).await
+    }
+
+    async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
+        self.read_with("examine", examine::all).await
     }
 
     async fn close(&self) {

@@ -17,16 +17,25 @@ impl Nodes {
         let mut nodes = self.0.lock();
         let now = Instant::now();
         let known = nodes.insert(node.to_owned(), (about.to_owned(), now + Duration::from_millis(lease_ms))).is_some();
-        let seen = nodes.iter().map(|(node, (about, until))| NodeSeen {
-            node: node.clone(),
-            about: about.clone(),
-            lease_left_ms: u64::try_from(until.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX),
-        });
-        NodesSeen { known, nodes: seen.collect() }
+        NodesSeen { known, nodes: told(&nodes, now) }
+    }
+
+    /// See [`crate::store::Store::nodes`].
+    pub(super) fn all(&self) -> Vec<NodeSeen> {
+        told(&self.0.lock(), Instant::now())
     }
 
     /// See [`crate::store::Store::forget_node`].
     pub(super) fn forget(&self, node: &str) {
         self.0.lock().remove(node);
     }
+}
+
+fn told(nodes: &BTreeMap<String, (String, Instant)>, now: Instant) -> Vec<NodeSeen> {
+    let seen = nodes.iter().map(|(node, (about, until))| NodeSeen {
+        node: node.clone(),
+        about: about.clone(),
+        lease_left_ms: u64::try_from(until.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX),
+    });
+    seen.collect()
 }

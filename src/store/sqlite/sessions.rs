@@ -2,7 +2,7 @@
 //!
 //! Every function that writes checks first and writes then, so that a refusal has written nothing.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::fault::{Fault, from_stored, moment, to_stored};
@@ -32,6 +32,12 @@ pub(super) fn create(connection: &Connection, session: &NewSession) -> Result<Cr
     Ok(Created::New)
 }
 
+/// See [`crate::store::Store::key_of_session`].
+pub(super) fn key_of(connection: &Connection, id: Uuid) -> Result<Option<(String, String)>, Fault> {
+    let mut statement = connection.prepare_cached("SELECT key, fingerprint FROM idempotency_keys WHERE id = ?1")?;
+    Ok(statement.query_row([id.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
 /// The session that `owner` created with that key, and the fingerprint it came with.
 pub(super) fn find_by_key(
     connection: &Connection,
@@ -59,7 +65,7 @@ fn insert(connection: &Connection, session: &NewSession) -> Result<(), Fault> {
     connection
         .prepare_cached(
             "INSERT INTO sessions (id, owner, state, node, epoch, last_seq, created_at_ms, ended_at_ms, ended, \
-             put_away_at_ms, messages, total_cost_usd) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11)",
+             put_away_at_ms, messages, total_cost_usd) VALUES (?1, ?2, ?3, ?4, ?5, ?12, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             row.id.as_bytes(),
@@ -72,7 +78,8 @@ fn insert(connection: &Connection, session: &NewSession) -> Result<(), Fault> {
             ended,
             row.put_away_at_ms.map(moment),
             messages,
-            row.total_cost_usd
+            row.total_cost_usd,
+            to_stored(row.last_seq)?
         ])?;
     connection
         .prepare_cached("INSERT INTO session_details (key, about, params) VALUES (?1, ?2, ?3)")?

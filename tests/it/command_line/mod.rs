@@ -5,6 +5,7 @@ mod chat;
 mod operators;
 mod questions;
 mod steering;
+mod stores;
 
 use crate::support::Gateway;
 use crate::support::program::{Finished, caller_environment, cc_gateway};

@@ -93,6 +93,33 @@ async fn i2_redis_killed_in_mid_stream_loses_nothing_that_was_acknowledged() {
     gateway.stop().await;
 }
 
+/// What a Redis that is killed on a slow disk does with `appendfsync everysec`: the last it has acknowledged is gone.
+const FORGET_THE_LAST: &str = "
+    local entries = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 4)
+    for at = 1, 3 do redis.call('XDEL', KEYS[2], entries[at][1]) end
+    redis.call('XSETID', KEYS[2], entries[4][1])
+    return redis.call('HSET', KEYS[1], 'last_seq', (string.gsub(entries[4][1], '-0', '')))";
+
+#[tokio::test]
+async fn i2_what_redis_has_acknowledged_and_lost_it_is_told_again() {
+    let server = Server::start();
+    let mut gateway = Gateway::builder().redis(&server).start().await;
+    let (mut client, mut other) = (gateway.client().await, gateway.client().await);
+    let session = client.start(json!({"prompt": "crc; rate 100 2s 200; say done"})).await;
+    let [record, log] = ["session", "log"].map(|key| format!("ccgw:{{{session}}}:{key}"));
+    for position in [40, 80, 120] {
+        client.until_position(session, position).await;
+        let forgotten = server.ask(&["EVAL", FORGET_THE_LAST, "2", &record, &log]).unwrap();
+        assert!(forgotten.starts_with(':'), "{forgotten}");
+    }
+    let events = client.until_ended(session).await;
+    assert_whole(&events);
+    other.ok("session.attach", json!({"session_id": session})).await;
+    assert_eq!(seen(&other.until_ended(session).await), seen(&events));
+    assert!(gateway.log().contains("told them again"), "nothing was lost");
+    gateway.stop().await;
+}
+
 #[tokio::test]
 async fn i3_a_silent_redis_ends_calls_holds_agents_back_and_loses_nothing() {
     let server = Server::start();
@@ -181,6 +208,13 @@ async fn i7_what_is_wiped_or_of_another_kind_ends_that_session_and_no_other() {
         File::create(path).unwrap();
     }
     assert_whole(&client.until_ended(whole).await);
+    // Who watches is told, and keeps the connection.
+    let mut detached = [client.notification("session.detached").await, client.notification("session.detached").await]
+        .map(|told| (told["session_id"].to_string(), told["reason"].to_string()));
+    detached.sort();
+    let mut expected = [0, 1].map(|at: usize| (format!("\"{}\"", spoilt[at].0), "\"removed\"".to_owned()));
+    expected.sort();
+    assert_eq!(detached, expected);
     gateway.until_no_processes().await;
     until_idle(&gateway).await;
     let log = gateway.log();

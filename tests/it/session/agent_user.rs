@@ -1,7 +1,7 @@
 //! Agents of another user than the gateway's: they are started, watched, ended and swept as its own would be.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown};
 
 use cc_gateway::process::RunAs;
 use serde_json::{Value, json};
@@ -104,5 +104,35 @@ async fn h7_what_is_left_of_another_user_is_swept_at_the_next_start() {
     let mut client = gateway.client().await;
     client.ok("session.attach", json!({"session_id": session})).await;
     assert_eq!(ended(&client.until_ended(session).await)["reason"], "lost");
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn workspaces_are_the_agents_also_when_the_gateway_may_only_become_them() {
+    let builder = builder().unprivileged();
+    let user = RunAs::lookup(USER).expect("the user");
+    let root = builder.directory().join("workspaces");
+    if rustix::process::geteuid().is_root() {
+        // Where the gateway itself may not look.
+        let private = root.join("private");
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(private.join("project")).expect("a workspace");
+        for path in [&root, &private, &private.join("project")] {
+            chown(path, Some(user.uid), Some(user.gid)).expect("another owner");
+        }
+    }
+    let mut gateway = builder.start().await;
+    if refused_without_the_right(&gateway).await {
+        return;
+    }
+    let mut client = gateway.client().await;
+    let fresh = client.start(json!({"prompt": "touch there; say x"})).await;
+    assert_eq!(ended(&client.until_ended(fresh).await)["reason"], "completed");
+    let made = fs::metadata(root.join(fresh.to_string())).expect("the workspace");
+    assert_eq!((made.uid(), made.gid(), made.mode() & 0o7777), (user.uid, user.gid, 0o700));
+    let named = client.start(json!({"prompt": "touch there; say x", "workspace": "private/project"})).await;
+    assert_eq!(ended(&client.until_ended(named).await)["reason"], "completed");
+    assert!(root.join("private/project/there").exists());
+    let error = client.error("session.start", json!({"prompt": "say x", "workspace": "private/none"})).await;
+    assert_eq!(error["data"]["kind"], "invalid_params", "{error}");
     gateway.stop().await;
 }

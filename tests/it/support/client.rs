@@ -43,6 +43,13 @@ pub(crate) struct Refused {
     pub(crate) body: String,
 }
 
+/// Why there is no connection.
+#[derive(Debug)]
+enum Failed {
+    Refused(Refused),
+    Broken(String),
+}
+
 /// An open connection.
 pub(crate) struct Client {
     socket: WebSocketStream<TcpStream>,
@@ -81,13 +88,40 @@ impl Client {
         path: &str,
         headers: &[(&str, String)],
     ) -> Result<Self, Refused> {
+        match Self::upgrade(server, path, headers).await {
+            Ok(mut client) => {
+                let first = client.next_frame().await;
+                assert_eq!(first["method"], "connected", "the first frame is `connected`, not {first}");
+                client.connected = first["params"].clone();
+                Ok(client)
+            }
+            Err(Failed::Refused(refused)) => Err(refused),
+            Err(Failed::Broken(problem)) => panic!("the upgrade failed: {problem}"),
+        }
+    }
+
+    /// Connects to a gateway that may be going down, or be behind a store that is away; `None` if it does not come to
+    /// anything.
+    pub(crate) async fn attempt(server: SocketAddr, token: &str) -> Option<Self> {
+        let headers = [("authorization", format!("Bearer {token}"))];
+        let mut client = Self::upgrade(server, "/ws", &headers).await.ok()?;
+        while client.waiting.is_empty() {
+            client.read().await;
+            client.closed.is_none().then_some(())?;
+        }
+        client.waiting.pop_front();
+        Some(client)
+    }
+
+    async fn upgrade(server: SocketAddr, path: &str, headers: &[(&str, String)]) -> Result<Self, Failed> {
         let mut request = format!("ws://{server}{path}").into_client_request().expect("a WebSocket request");
         for (name, value) in headers {
             let name: http::HeaderName = name.parse().expect("a header's name");
             request.headers_mut().append(name, value.parse().expect("a header's value"));
         }
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
-        let socket = within("a TCP connection", TcpStream::connect(server)).await.expect("a TCP connection");
+        let connected = within("a TCP connection", TcpStream::connect(server)).await;
+        let socket = connected.map_err(|problem| Failed::Broken(problem.to_string()))?;
         let upgraded = tokio_tungstenite::client_async_with_config(request, socket, Some(config));
         let (socket, response) = match within("the upgrade", upgraded).await {
             Ok(upgraded) => upgraded,
@@ -96,11 +130,11 @@ impl Client {
                 let body = body.unwrap_or_default();
                 check_http(head.status.as_u16(), &body);
                 let body = String::from_utf8_lossy(&body).into_owned();
-                return Err(Refused { status: head.status, headers: head.headers, body });
+                return Err(Failed::Refused(Refused { status: head.status, headers: head.headers, body }));
             }
-            Err(other) => panic!("the upgrade failed: {other}"),
+            Err(other) => return Err(Failed::Broken(other.to_string())),
         };
-        let mut client = Self {
+        Ok(Self {
             socket,
             next_id: 0,
             waiting: VecDeque::new(),
@@ -108,11 +142,39 @@ impl Client {
             connected: Value::Null,
             closed: None,
             upgrade: response.headers().clone(),
-        };
-        let first = client.next_frame().await;
-        assert_eq!(first["method"], "connected", "the first frame is `connected`, not {first}");
-        client.connected = first["params"].clone();
-        Ok(client)
+        })
+    }
+
+    /// Calls a method on a connection that may break; `None` if it does.
+    pub(crate) async fn try_call(&mut self, method: &str, params: Value) -> Option<Result<Value, Value>> {
+        let id = self.next_id + 1;
+        self.next_id = id;
+        if method == "session.attach" {
+            let after = params["after_seq"].as_u64().unwrap_or_default();
+            self.ledger.attached(session_id(&params)?, after, false);
+        }
+        let call = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+        self.socket.send(Message::text(call.to_string())).await.ok()?;
+        loop {
+            if let Some(at) = self.waiting.iter().position(|message| message["id"] == id) {
+                let answer = self.waiting.remove(at)?;
+                return Some(match answer.get("error") {
+                    Some(error) => Err(error.clone()),
+                    None => Ok(answer["result"].clone()),
+                });
+            }
+            self.closed.is_none().then_some(())?;
+            self.read().await;
+        }
+    }
+
+    /// Reads on until the session has ended or the connection has; what was new of its events.
+    pub(crate) async fn follow(&mut self, session: Uuid) -> Vec<Event> {
+        let ended = |client: &Self| client.ledger.0.get(&session).is_some_and(|seen| seen.ended);
+        while !ended(self) && self.closed.is_none() {
+            self.read().await;
+        }
+        self.take_events(session)
     }
 
     /// Calls a method and waits for its answer: its result, or its error object.

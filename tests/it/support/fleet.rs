@@ -91,6 +91,11 @@ impl Fleet {
         agents::peak(&self.agents())
     }
 
+    /// Waits until so many agents live.
+    pub(crate) async fn until_agents(&self, count: usize) {
+        eventually("the agents of the fleet", || (self.running_agents() == count).then_some(())).await;
+    }
+
     /// Waits until no agent lives.
     pub(crate) async fn until_no_agents(&self) {
         eventually("every agent of the fleet to be gone", || (self.running_agents() == 0).then_some(())).await;

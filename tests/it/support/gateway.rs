@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -34,7 +34,22 @@ enum Housing {
     Terminal,
     /// Where it may not look into other users' processes, if it could.
     Container,
+    /// As a user that owns nothing but the gateway's files, and may do no more than become others and signal them.
+    Unprivileged,
 }
+
+/// A user and a group that own nothing on any machine.
+const NOBODY: u32 = 65_534;
+/// The rights of a gateway in the project's own container, which is not root's.
+const UNPRIVILEGED: [&str; 7] = [
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--inh-caps=-all,+kill,+setgid,+setuid",
+    "--ambient-caps=-all,+kill,+setgid,+setuid",
+    "--bounding-set=-all,+kill,+setgid,+setuid",
+    "--no-new-privs",
+];
 
 /// A running gateway.
 pub(crate) struct Gateway {
@@ -103,6 +118,18 @@ impl Builder {
     /// every user may run it.
     pub(crate) fn container(mut self) -> Self {
         self.housing = Housing::Container;
+        self
+    }
+
+    /// Makes it a user of its own who may only become others and signal them, as in the project's container, if the
+    /// test may do that. Its program is where every user may run it.
+    pub(crate) fn unprivileged(mut self) -> Self {
+        self.housing = Housing::Unprivileged;
+        if rustix::process::geteuid().is_root() {
+            for path in [self.directory.path().to_owned(), self.directory.path().join("admin-password")] {
+                std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).expect("another owner");
+            }
+        }
         self
     }
 
@@ -201,6 +228,11 @@ impl Gateway {
     /// The settings it runs with, as variables.
     pub(crate) fn environment(&self) -> Vec<(String, String)> {
         self.settings.environment()
+    }
+
+    /// Sets a setting for the next start.
+    pub(crate) fn set(&mut self, leaf: &str, value: &str) {
+        self.settings.set(leaf, &value);
     }
 
     /// A file or directory below the one that is all its own: `data`, `workspaces`, `home`, `claude`.
@@ -376,14 +408,23 @@ impl Gateway {
                 command.args(["sh", "-c", r#""$0" serve; exit $?"#, program]);
                 return command;
             }
-            Housing::Container => {
+            Housing::Container | Housing::Unprivileged => {
                 let copy = self.path("cc-gateway");
                 if !copy.exists() {
                     std::fs::copy(program, &copy).expect("a copy of the program");
                 }
                 let mut command = Command::new("setpriv");
                 let root = rustix::process::geteuid().is_root();
-                command.args(root.then_some("--bounding-set=-sys_ptrace")).arg("--").arg(copy).arg("serve");
+                match self.housing {
+                    _ if !root => {}
+                    Housing::Unprivileged => {
+                        command.args(UNPRIVILEGED);
+                    }
+                    _ => {
+                        command.arg("--bounding-set=-sys_ptrace");
+                    }
+                }
+                command.arg("--").arg(copy).arg("serve");
                 return command;
             }
             Housing::Terminal => {
@@ -420,7 +461,9 @@ impl Drop for Gateway {
             // Again and again: the first says "soon", the second "at once".
             let ended = (0..40).any(|_| {
                 proc::signal(pid, Signal::TERM);
-                wait_at_most(Duration::from_millis(500), || process.try_wait().is_ok_and(|status| status.is_some()))
+                super::wait_at_most(Duration::from_millis(500), || {
+                    process.try_wait().is_ok_and(|status| status.is_some())
+                })
             });
             if ended {
                 let _status = process.wait();
@@ -430,7 +473,7 @@ impl Drop for Gateway {
                 let _status = process.wait();
             }
         }
-        let gone = wait_at_most(Duration::from_secs(5), || self.processes().is_empty());
+        let gone = super::wait_at_most(Duration::from_secs(5), || self.processes().is_empty());
         let left: Vec<String> = self.processes().into_iter().map(proc::command_line).collect();
         for pid in self.processes() {
             proc::signal(pid, Signal::KILL);
@@ -450,15 +493,4 @@ impl Drop for Gateway {
             assert!(wrong.is_empty(), "sessions without exactly one end: {wrong:?}");
         }
     }
-}
-
-fn wait_at_most(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
-    let deadline = Instant::now() + limit;
-    while !done() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    true
 }

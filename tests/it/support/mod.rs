@@ -70,3 +70,15 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
         Err(_) => panic!("waited {DEADLINE:?} in vain for: {what}"),
     }
 }
+
+/// Looks again and again until `done`, on the test's own thread; `false` if that takes longer than `limit`.
+pub(crate) fn wait_at_most(limit: Duration, mut done: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    while !done() {
+        if Instant::now() > deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    true
+}

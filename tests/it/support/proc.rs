@@ -38,16 +38,21 @@ pub(crate) fn fd_count(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("the descriptors of a living process").count()
 }
 
+/// What its descriptors stand for, without the files that the store opens as it needs them: a reader
+/// that two requests at once bring into being stays for the next two.
+pub(crate) fn descriptors_but_the_store(pid: u32) -> Vec<String> {
+    let all = fs::read_dir(format!("/proc/{pid}/fd")).expect("the descriptors of a living process");
+    // One that was closed since the folder was read has no target, and is not there.
+    let targets = all.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets
+        .map(|target| target.to_string_lossy().into_owned())
+        .filter(|target| !target.contains("/gateway.db"))
+        .collect()
+}
+
 /// How many threads it has.
 pub(crate) fn thread_count(pid: u32) -> u64 {
     status_number(pid, "Threads:").unwrap_or(0)
-}
-
-/// How many threads of that name it has.
-pub(crate) fn threads_named(pid: u32, name: &str) -> usize {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a living process").filter_map(Result::ok);
-    let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
-    names.filter(|found| found.trim() == name).count()
 }
 
 /// Its children, zombies too.

@@ -27,3 +27,25 @@ pub(crate) async fn cuttable(server: SocketAddr, cut: Arc<Notify>) -> SocketAddr
     });
     address
 }
+
+/// One address for several gateways, as a plain TCP balancer has it: each connection goes to the next one that takes it.
+pub(crate) async fn round_robin(servers: Vec<SocketAddr>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tasks::spawn("test-balancer", async move {
+        for turn in 0.. {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut order = servers.clone();
+            order.rotate_left(turn % servers.len());
+            tasks::spawn("test-balancer-connection", async move {
+                for server in order {
+                    if let Ok(mut far) = TcpStream::connect(server).await {
+                        drop(tokio::io::copy_bidirectional(&mut near, &mut far).await);
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}

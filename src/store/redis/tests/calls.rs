@@ -10,6 +10,7 @@ use super::{Server, open};
 use crate::store::contract::sample;
 use crate::store::redis::RedisStore;
 use crate::store::{CallError, Incoming, SharedBus, Store, Topic};
+use crate::telemetry::tasks;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -49,8 +50,8 @@ async fn echo(bus: SharedBus, mut requests: mpsc::Receiver<Incoming>) {
 async fn nodes_ask_each_other_and_each_answer_goes_to_its_call() {
     let server = Server::start();
     let (a, b) = (node(&server, "a").await, node(&server, "b").await);
-    let echo_a = tokio::task::spawn(echo(Arc::clone(&a.bus), a.requests));
-    let echo_b = tokio::task::spawn(echo(Arc::clone(&b.bus), b.requests));
+    let echo_a = tasks::spawn("echo", echo(Arc::clone(&a.bus), a.requests));
+    let echo_b = tasks::spawn("echo", echo(Arc::clone(&b.bus), b.requests));
     ask(&a.bus, "b", "there?").await.unwrap();
     let asked = ["one", "two", "three\nlines\n", ""].map(|text| ask(&a.bus, "b", text));
     let answers = futures_util::future::join_all(asked).await;

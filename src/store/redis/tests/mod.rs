@@ -1,6 +1,8 @@
 //! The contract on a real Redis, and what only this store promises.
 
 mod calls;
+mod copying;
+mod examine;
 mod kinds;
 mod outage;
 #[path = "../../../../tests/support/redis_server.rs"]

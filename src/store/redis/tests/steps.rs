@@ -16,7 +16,7 @@ async fn a_start_that_stopped_before_it_had_its_key_is_not_seen_and_goes_by_itse
     let begun = with_key(2).row;
     let digest = keys::digest(&begun.owner, "key");
     store.index(&begun).await.unwrap();
-    let fields = record::encode(&begun, &digest, true).unwrap();
+    let fields = record::encode(&begun, &digest, "key", true).unwrap();
     let mut arguments = vec!["60000".into()];
     arguments.extend(fields);
     let name = vec![store.keys.record(begun.id)];

@@ -2,6 +2,7 @@
 
 mod crash;
 mod damage;
+mod examine;
 mod file;
 mod group;
 mod line;
