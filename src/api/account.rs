@@ -239,8 +239,9 @@ pub struct AuditRecord {
     /// That account's name at the time.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub username: String,
-    /// What: a method's name, `login`, `login.key`, `account.accept`, `account.password`, a word that begins with
-    /// `operator.` (the command line on the gateway's machine), or `audit.gap` (the target says how many are missing).
+    /// What: a method's name, `login`, `login.key`, `login.oidc`, `account.accept`, `account.password`, a word that
+    /// begins with `operator.` (the command line on the gateway's machine), or `audit.gap` (the target says how many
+    /// are missing).
     pub action: String,
     /// `ok`, or why not.
     pub outcome: String,

@@ -165,7 +165,7 @@ pub const ROUTES: &[RouteInfo] = &[
         "Sends a browser to the provider of logins. With `return` (a port) and `challenge` (the SHA-256 of a verifier, \
          in hex) a one-time code comes to `http://127.0.0.1:<port>/callback` in the end; else the browser gets the tokens",
         &[
-            problem(302, "To the provider"),
+            problem(302, "To the provider; with `return`, whatever goes wrong: to that port with `error`"),
             problem(400, "`return` is no port, or `challenge` is missing"),
             problem(429, "Too many logins from this address; try again after `Retry-After` seconds"),
             problem(501, "The settings name no provider"),

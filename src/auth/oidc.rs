@@ -36,8 +36,6 @@ pub use pending::{CODE_SECONDS, LOGIN_SECONDS, Return};
 
 /// Longest `sub` that is taken, in bytes (OpenID Connect Core §2).
 const MAX_SUBJECT_BYTES: usize = 255;
-/// An address may begin so many times as often as a name may fail: many people share one, and nothing is guessed here.
-const BEGIN_FACTOR: u32 = 10;
 
 /// Why a login at the provider came to nothing. The texts are for the caller.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +81,27 @@ pub enum OidcError {
     Random,
 }
 
+impl OidcError {
+    /// The word for programs and for the audit log.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::State => "oidc_state",
+            Self::Denied => "oidc_denied",
+            Self::Code => "oidc_code",
+            Self::BadToken => "oidc_token",
+            Self::OneTimeCode => "oidc_one_time_code",
+            Self::NotAllowed => "oidc_not_allowed",
+            Self::Disabled => "oidc_disabled",
+            Self::Throttled { .. } => "throttled",
+            Self::Away => "oidc_away",
+            Self::Broken => "oidc_broken",
+            Self::Random => "oidc_unable",
+            Self::Store(_) => "store_away",
+        }
+    }
+}
+
 impl From<StoreError> for OidcError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "a login at the provider could not be looked up or written");
@@ -110,6 +129,14 @@ pub struct Finished {
     pub outcome: Result<Account, OidcError>,
 }
 
+/// What is known of a login when its end is told, well or not.
+#[derive(Default)]
+struct Known {
+    to: Option<Return>,
+    /// Whom the provider has vouched for.
+    subject: Option<String>,
+}
+
 /// Logins at the provider of the settings. Share it by `Arc`.
 #[derive(Debug)]
 pub struct OidcLogins {
@@ -118,6 +145,7 @@ pub struct OidcLogins {
     pending: Pending,
     accounts: Arc<Accounts>,
     store: SharedStore,
+    /// Counts logins that begin as it does failed ones, by address.
     begun: Throttle,
 }
 
@@ -136,14 +164,14 @@ impl OidcLogins {
             settings: settings.clone(),
             accounts,
             store,
-            begun: Throttle::new(auth.max_failed_logins_per_minute.saturating_mul(BEGIN_FACTOR)),
+            begun: Throttle::new(auth.max_failed_logins_per_minute),
         })
     }
 
-    /// Do browsers reach this gateway by TLS, so that a cookie may be kept to that?
+    /// The address by which browsers reach this gateway.
     #[must_use]
-    pub fn is_secure(&self) -> bool {
-        self.settings.oidc_redirect_base.starts_with("https:")
+    pub fn base(&self) -> &str {
+        &self.settings.oidc_redirect_base
     }
 
     /// Begins a login: where to send the browser.
@@ -160,10 +188,10 @@ impl OidcLogins {
 
     /// Finishes a login with what the browser brings back. The `state` serves no more then.
     pub async fn finish(&self, brought: Brought, peer: IpAddr) -> Finished {
-        let mut to = None;
-        let outcome = self.judge(brought, peer, &mut to).await;
-        self.accounts.told_by_provider(&outcome, peer);
-        Finished { to, outcome }
+        let mut known = Known::default();
+        let outcome = self.judge(brought, peer, &mut known).await;
+        self.accounts.told_by_provider(&outcome, known.subject, peer);
+        Finished { to: known.to, outcome }
     }
 
     /// A one-time code for the program that began the login of that account.
@@ -179,19 +207,30 @@ impl OidcLogins {
     /// # Errors
     /// [`OidcError::OneTimeCode`], [`OidcError::Disabled`], [`OidcError::Throttled`] or [`OidcError::Store`].
     pub async fn redeem(&self, code: &str, verifier: &str, peer: IpAddr) -> Result<Account, OidcError> {
+        let mut subject = None;
+        let outcome = self.account_of(code, verifier, peer, &mut subject).await;
+        // That the login itself went well was told when it came back from the provider.
+        if outcome.is_err() {
+            self.accounts.told_by_provider(&outcome, subject, peer);
+        }
+        outcome
+    }
+
+    async fn account_of(
+        &self,
+        code: &str,
+        verifier: &str,
+        peer: IpAddr,
+        subject: &mut Option<String>,
+    ) -> Result<Account, OidcError> {
         self.accounts.check_address(peer)?;
-        let account = match self.pending.take_code(code, verifier).await? {
-            Some(subject) => self.store.account(&subject).await?,
-            None => None,
-        };
-        let Some(account) = account else {
-            self.accounts.address_failed(peer);
-            return Err(OidcError::OneTimeCode);
-        };
+        let found = self.pending.take_code(code, verifier).await?.ok_or(OidcError::OneTimeCode)?;
+        let found = subject.insert(found);
+        let account = self.store.account(found).await?.ok_or(OidcError::OneTimeCode)?;
         if account.disabled { Err(OidcError::Disabled) } else { Ok(account) }
     }
 
-    async fn judge(&self, brought: Brought, peer: IpAddr, to: &mut Option<Return>) -> Result<Account, OidcError> {
+    async fn judge(&self, brought: Brought, peer: IpAddr, known: &mut Known) -> Result<Account, OidcError> {
         self.accounts.check_address(peer)?;
         let Some(begun) = self.pending.take(&brought.state).await? else { return Err(OidcError::State) };
         if let Return::Browser { cookie } = &begun.to {
@@ -200,7 +239,7 @@ impl OidcLogins {
                 return Err(OidcError::State);
             }
         }
-        *to = Some(begun.to.clone());
+        known.to = Some(begun.to.clone());
         if brought.issuer.is_some_and(|issuer| issuer != self.settings.oidc_issuer) {
             tracing::warn!("a login came back from another provider than it was sent to");
             return Err(OidcError::Code);
@@ -210,9 +249,10 @@ impl OidcLogins {
             _ => OidcError::Denied,
         })?;
         let said = self.provider.person(code, &begun).await?;
+        let subject = self.subject(&said)?;
+        known.subject = Some(subject.clone());
         let person = self.read(&said)?;
         let Some(person) = person.filter(|_| self.is_admitted(&said)) else {
-            let subject = self.subject(&said)?;
             tracing::info!(subject, %peer, "the provider's claims give a person no access");
             self.accounts.take_away(&subject).await.map_err(provision_error)?;
             return Err(OidcError::NotAllowed);

@@ -3,7 +3,7 @@
 //! Invariants:
 //! - Only a one-time code comes by way of the browser, to a port of this machine; the tokens are fetched with it and
 //!   with a verifier that never left this program.
-//! - Whatever else asks that port gets nothing and ends nothing.
+//! - What asks that port and has not the form of an answer gets nothing and ends nothing.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use axum::routing::get;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::http::LoginResponse;
 use crate::auth::random::{is_secret, kept_form, make_secret};
@@ -27,6 +28,9 @@ use super::screen;
 
 /// How long a person may take; the gateway gives up then too.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How long the browser's page may take to be sent once all is done.
+const LAST_PAGE: Duration = Duration::from_secs(2);
 
 /// What the browser brings.
 #[derive(Deserialize)]
@@ -47,7 +51,9 @@ pub(super) async fn log_in(url: &str, port: u16, opens: bool) -> Result<LoginRes
     // One answer is wanted; who comes later finds no room.
     let (tell, mut told) = mpsc::channel::<Brought>(1);
     let pages = Router::new().route("/callback", get(take)).with_state(Arc::new(tell));
-    let serving = tasks::spawn("login-callback", async move { axum::serve(listener, pages).await });
+    let over = CancellationToken::new();
+    let serving = axum::serve(listener, pages).with_graceful_shutdown(over.clone().cancelled_owned());
+    let serving = tasks::spawn("login-callback", serving.into_future());
     screen::info_line(&format!("log in with your browser at {login}"));
     if opens {
         open(&login);
@@ -60,8 +66,9 @@ pub(super) async fn log_in(url: &str, port: u16, opens: bool) -> Result<LoginRes
         Ok(Some(Brought { error, .. })) => Err(refused(error.as_deref().unwrap_or_default())),
         Ok(None) | Err(_) => Err(Failure::new(FAILED, "nobody logged in within ten minutes; begin again")),
     };
-    // The browser's page has its answer: it was sent before this was told.
-    serving.abort();
+    over.cancel();
+    // The browser may still wait for its page.
+    let _unsent = tokio::time::timeout(LAST_PAGE, serving).await;
     outcome
 }
 
@@ -90,9 +97,11 @@ async fn take(
 fn refused(word: &str) -> Failure {
     let (code, what) = match word {
         "oidc_not_allowed" => (NOT_AUTHORISED, "your account at the provider gives you no access to this gateway"),
+        "oidc_off" => (FAILED, "this gateway has no logins at a provider; log in with a name and a password"),
         "oidc_disabled" => (NOT_AUTHORISED, "your account at this gateway is disabled"),
         "oidc_denied" => (NOT_AUTHORISED, "the provider did not log you in"),
-        "oidc_away" | "store_away" => (UNREACHABLE, "the provider or the gateway's store does not answer; try again"),
+        "oidc_broken" => (FAILED, "the provider's answer can't be used; the gateway's log says why"),
+        "oidc_away" | "oidc_unable" | "store_away" => (UNREACHABLE, "the provider or the gateway's store does not answer; try again"),
         "throttled" => (UNREACHABLE, "too many logins from your address; try again later"),
         _ => (NOT_AUTHORISED, "the login was refused; the gateway's log says why"),
     };

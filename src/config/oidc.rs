@@ -138,7 +138,7 @@ fn check_base(base: &str) -> Result<(), &'static str> {
     let uri: http::Uri = base.parse().map_err(|_| FORM)?;
     let has_scheme = matches!(uri.scheme_str(), Some("https" | "http"));
     let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    let is_plain = !base.contains(['@', '?', '#']);
+    let is_plain = !base.contains(['@', '?', '#', ';']);
     if has_scheme && has_host && is_plain { Ok(()) } else { Err(FORM) }
 }
 

@@ -81,21 +81,18 @@ impl From<RefreshError> for HttpProblem {
 
 impl From<OidcError> for HttpProblem {
     fn from(error: OidcError) -> Self {
-        let (status, kind) = match &error {
-            OidcError::State => (StatusCode::BAD_REQUEST, "oidc_state"),
-            OidcError::Denied => (StatusCode::UNAUTHORIZED, "oidc_denied"),
-            OidcError::Code => (StatusCode::UNAUTHORIZED, "oidc_code"),
-            OidcError::BadToken => (StatusCode::UNAUTHORIZED, "oidc_token"),
-            OidcError::OneTimeCode => (StatusCode::UNAUTHORIZED, "oidc_one_time_code"),
-            OidcError::NotAllowed => (StatusCode::FORBIDDEN, "oidc_not_allowed"),
-            OidcError::Disabled => (StatusCode::FORBIDDEN, "oidc_disabled"),
-            OidcError::Throttled { .. } => (StatusCode::TOO_MANY_REQUESTS, "throttled"),
-            OidcError::Away => (StatusCode::SERVICE_UNAVAILABLE, "oidc_away"),
-            OidcError::Broken => (StatusCode::BAD_GATEWAY, "oidc_broken"),
-            OidcError::Random => (StatusCode::SERVICE_UNAVAILABLE, "oidc_unable"),
+        let status = match &error {
+            OidcError::State => StatusCode::BAD_REQUEST,
+            OidcError::Denied | OidcError::Code | OidcError::BadToken | OidcError::OneTimeCode => {
+                StatusCode::UNAUTHORIZED
+            }
+            OidcError::NotAllowed | OidcError::Disabled => StatusCode::FORBIDDEN,
+            OidcError::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+            OidcError::Broken => StatusCode::BAD_GATEWAY,
+            OidcError::Away | OidcError::Random => StatusCode::SERVICE_UNAVAILABLE,
             OidcError::Store(error) => return error.clone().into(),
         };
-        let problem = Self::new(status, kind, error.to_string());
+        let problem = Self::new(status, error.word(), error.to_string());
         match error {
             OidcError::Throttled { retry_after } => problem.retry_after(retry_after),
             OidcError::Away | OidcError::Random => problem.detail("Begin again later.").retry_after(PAUSE),

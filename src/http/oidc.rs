@@ -9,7 +9,8 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http::header::{COOKIE, LOCATION, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::uri::Scheme;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use serde::Deserialize;
 
 use super::body::read_json;
@@ -19,7 +20,7 @@ use super::problem::HttpProblem;
 use super::state::HttpState;
 use crate::api::account::Secret;
 use crate::api::http::{LoginResponse, OidcTokenRequest};
-use crate::auth::oidc::{Brought, Finished, LOGIN_SECONDS, OidcLogins, Return};
+use crate::auth::oidc::{Brought, Finished, LOGIN_SECONDS, OidcError, OidcLogins, Return};
 use crate::auth::random::{kept_form, make_secret};
 
 const FORM: &str = "Send {\"code\": \"…\", \"verifier\": \"…\"} and nothing else.";
@@ -51,14 +52,14 @@ pub(super) async fn login(
     Extension(PeerAddr(peer)): Extension<PeerAddr>,
     Query(query): Query<LoginQuery>,
 ) -> Result<Response, HttpProblem> {
-    let oidc = logins(&state)?;
     let address = peer.ip().to_canonical();
     match (query.port, query.challenge) {
         (None, None) => {
-            let cookie = make_secret().map_err(|_| HttpProblem::of(StatusCode::SERVICE_UNAVAILABLE))?;
+            let oidc = logins(&state)?;
+            let cookie = make_secret().map_err(|_| OidcError::Random)?;
             let to = oidc.begin(Return::Browser { cookie: kept_form(&cookie) }, address).await?;
             let mut response = redirect(&to)?;
-            response.headers_mut().insert(SET_COOKIE, set_cookie(oidc, &cookie, LOGIN_SECONDS)?);
+            response.headers_mut().insert(SET_COOKIE, set_cookie(oidc.base(), &cookie, LOGIN_SECONDS)?);
             Ok(response)
         }
         (Some(port), Some(challenge)) => {
@@ -67,7 +68,14 @@ pub(super) async fn login(
             if challenge.len() != CHALLENGE_CHARACTERS || !challenge.bytes().all(is_digit) {
                 return Err(bad_return());
             }
-            redirect(&oidc.begin(Return::CommandLine { port, challenge }, address).await?)
+            let begun = match logins(&state) {
+                Ok(oidc) => oidc.begin(Return::CommandLine { port, challenge }, address).await.map_err(Into::into),
+                Err(problem) => Err(problem),
+            };
+            match begun {
+                Ok(to) => redirect(&to),
+                Err(problem) => tell_command_line(port, &problem),
+            }
         }
         _ => Err(bad_return()),
     }
@@ -88,17 +96,15 @@ pub(super) async fn callback(
     let Finished { to, outcome } = oidc.finish(brought, peer.ip().to_canonical()).await;
     match (to, outcome) {
         (Some(Return::CommandLine { port, challenge }), Ok(account)) => {
-            let code = oidc.code_for(&account, &challenge).await?;
-            redirect(&format!("http://127.0.0.1:{port}/callback?code={code}"))
+            match oidc.code_for(&account, &challenge).await {
+                Ok(code) => redirect(&format!("http://127.0.0.1:{port}/callback?code={code}")),
+                Err(error) => tell_command_line(port, &error.into()),
+            }
         }
-        // Who waits there would wait for ever. The word is one of ours.
-        (Some(Return::CommandLine { port, .. }), Err(error)) => {
-            let problem = HttpProblem::from(error);
-            redirect(&format!("http://127.0.0.1:{port}/callback?error={}", problem.kind().unwrap_or("failed")))
-        }
+        (Some(Return::CommandLine { port, .. }), Err(error)) => tell_command_line(port, &error.into()),
         (_, Ok(account)) => {
             let mut response = logged_in(&state, account).await?.into_response();
-            response.headers_mut().insert(SET_COOKIE, set_cookie(oidc, "", 0)?);
+            response.headers_mut().insert(SET_COOKIE, set_cookie(oidc.base(), "", 0)?);
             Ok(response)
         }
         (_, Err(error)) => Err(error.into()),
@@ -139,10 +145,18 @@ fn redirect(to: &str) -> Result<Response, HttpProblem> {
     Ok(response)
 }
 
-/// `Lax`: the way back from the provider is a navigation from its site.
-fn set_cookie(oidc: &OidcLogins, value: &str, seconds: u64) -> Result<HeaderValue, HttpProblem> {
-    let secure = if oidc.is_secure() { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE_NAME}={value}; Path=/auth/oidc; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+/// Who waits there would wait for ever, whatever the browser shows. The word is one of ours.
+fn tell_command_line(port: u16, problem: &HttpProblem) -> Result<Response, HttpProblem> {
+    redirect(&format!("http://127.0.0.1:{port}/callback?error={}", problem.kind().unwrap_or("failed")))
+}
+
+/// `base`: the address by which browsers reach us, with the path that a proxy puts before ours, and only by TLS if that
+/// is TLS. `Lax`: the way back from the provider is a navigation from its site.
+fn set_cookie(base: &str, value: &str, seconds: u64) -> Result<HeaderValue, HttpProblem> {
+    let base: Uri = base.parse().map_err(|_| HttpProblem::of(StatusCode::INTERNAL_SERVER_ERROR))?;
+    let secure = if base.scheme() == Some(&Scheme::HTTPS) { "; Secure" } else { "" };
+    let path = format!("{}/auth/oidc", base.path().trim_end_matches('/'));
+    let cookie = format!("{COOKIE_NAME}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
     HeaderValue::from_str(&cookie).map_err(|_| HttpProblem::of(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
@@ -165,5 +179,14 @@ mod tests {
         assert_eq!(cookie(&headers), None);
         headers.append(COOKIE, HeaderValue::from_static("b=3; cc_gateway_oidc=mine; c=4"));
         assert_eq!(cookie(&headers).as_deref(), Some("mine"));
+    }
+
+    #[test]
+    fn the_cookie_goes_where_the_provider_sends_the_browser() {
+        let cookie = |base: &str| set_cookie(base, "mine", 600).unwrap().to_str().unwrap().to_owned();
+        let plain = cookie("http://gateway.example.com:8001");
+        assert_eq!(plain, "cc_gateway_oidc=mine; Path=/auth/oidc; Max-Age=600; HttpOnly; SameSite=Lax");
+        let below = cookie("https://example.com/gateway/");
+        assert!(below.contains("; Path=/gateway/auth/oidc; ") && below.ends_with("; Secure"), "{below}");
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::{AccountChange, AccountError, Accounts, MAX_NAME_CHARACTERS, check_username};
 use crate::api::Role;
-use crate::auth::audit::{Deed, REFUSED, words};
+use crate::auth::audit::{Deed, words};
 use crate::auth::oidc::OidcError;
 use crate::auth::random::kept_form;
 use crate::store::{Account, StoreError};
@@ -147,31 +147,38 @@ impl Accounts {
         })
     }
 
-    /// Something that needs no name was wrong from that address.
-    pub(in crate::auth) fn address_failed(&self, peer: IpAddr) {
-        metrics::login("refused");
-        self.throttle.address_failed(peer, Instant::now());
-    }
-
-    /// Counts the outcome of a login at the provider and writes it down.
-    pub(in crate::auth) fn told_by_provider(&self, outcome: &Result<Account, OidcError>, peer: IpAddr) {
-        let deed = Deed { address: Some(peer), ..Deed::new(words::OIDC_LOGIN) };
+    /// Counts the outcome of a login at the provider and writes it down. `subject`: whom it has vouched for, if it has.
+    pub(in crate::auth) fn told_by_provider(
+        &self,
+        outcome: &Result<Account, OidcError>,
+        subject: Option<String>,
+        peer: IpAddr,
+    ) {
+        let deed = Deed { address: Some(peer), target: subject, ..Deed::new(words::OIDC_LOGIN) };
         match outcome {
             Ok(account) => {
                 metrics::login("ok");
                 tracing::info!(subject = account.subject, %peer, "a login at the provider succeeded");
                 self.audit.tell(deed.of(account));
             }
-            // Held back, or nobody's fault who logs in.
-            Err(OidcError::Throttled { .. } | OidcError::Away | OidcError::Broken | OidcError::Store(_))
-            | Err(OidcError::Random) => {}
+            // There is no bound to the first; the others say so in the log where they happen.
+            Err(OidcError::Throttled { .. } | OidcError::Store(_) | OidcError::Random) => {}
+            // Nobody's fault who logs in, and worth a trace: somebody was there and was not let in.
+            Err(failed @ (OidcError::Away | OidcError::Broken)) => {
+                self.audit.tell(Deed { outcome: failed.word(), ..deed });
+            }
             Err(refused) => {
-                if matches!(refused, OidcError::State | OidcError::Code | OidcError::BadToken) {
+                // What a guesser would bring.
+                let is_guess = matches!(
+                    refused,
+                    OidcError::State | OidcError::Code | OidcError::BadToken | OidcError::OneTimeCode
+                );
+                if is_guess {
                     self.throttle.address_failed(peer, Instant::now());
                 }
                 metrics::login("refused");
-                tracing::info!(reason = %refused, %peer, "a login at the provider was refused");
-                self.audit.tell(Deed { outcome: REFUSED, ..deed });
+                tracing::info!(reason = refused.word(), %peer, "a login at the provider was refused");
+                self.audit.tell(Deed { outcome: refused.word(), ..deed });
             }
         }
     }
