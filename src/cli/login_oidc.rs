@@ -101,7 +101,9 @@ fn refused(word: &str) -> Failure {
         "oidc_disabled" => (NOT_AUTHORISED, "your account at this gateway is disabled"),
         "oidc_denied" => (NOT_AUTHORISED, "the provider did not log you in"),
         "oidc_broken" => (FAILED, "the provider's answer can't be used; the gateway's log says why"),
-        "oidc_away" | "oidc_unable" | "store_away" => (UNREACHABLE, "the provider or the gateway's store does not answer; try again"),
+        "oidc_away" | "oidc_unable" | "store_away" => {
+            (UNREACHABLE, "the provider or the gateway's store does not answer; try again")
+        }
         "throttled" => (UNREACHABLE, "too many logins from your address; try again later"),
         _ => (NOT_AUTHORISED, "the login was refused; the gateway's log says why"),
     };

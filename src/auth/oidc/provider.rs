@@ -3,8 +3,9 @@
 //! The only file that names `openidconnect`.
 //!
 //! Invariants:
-//! - A person's claims come from an ID token whose signature, issuer, audience, nonce and times were checked, and from
-//!   the provider's user info for the same `sub`; where the ID token binds the access token (`at_hash`), it must fit.
+//! - A person's claims come from an ID token whose signature, issuer, audience (`azp` with it), nonce and times were
+//!   checked, and from the provider's user info for the same `sub`; where the ID token binds the access token
+//!   (`at_hash`), it must fit.
 //! - Only public-key algorithms: whoever knows the client's secret could make tokens with the others.
 //! - Every address that the provider names is https, or on this machine.
 //! - Nothing of the provider's tokens or codes is logged or kept; of its errors only the words of the specification.
@@ -294,7 +295,7 @@ impl Provider {
 fn verify(client: &ProviderClient, answer: &TokenAnswer, nonce: &Nonce) -> Result<Value, Unverified> {
     use CoreJwsSigningAlgorithm as A;
     let wrong = |reason: &str| Unverified::Wrong(reason.to_owned());
-    // Some providers name all parts of a project; `azp` says then for which of them the token was made, and is checked.
+    // Some providers name all parts of a project there: see below.
     let verifier = client.id_token_verifier().set_other_audience_verifier_fn(|_| true).set_allowed_algs([
         A::RsaSsaPkcs1V15Sha256,
         A::RsaSsaPkcs1V15Sha384,
@@ -314,6 +315,11 @@ fn verify(client: &ProviderClient, answer: &TokenAnswer, nonce: &Nonce) -> Resul
         ClaimsVerificationError::SignatureVerification(inner) => Unverified::Wrong(format!("its signature: {inner}")),
         other => Unverified::Wrong(other.to_string()),
     })?;
+    // The library leaves this to us: for which of several audiences was it made?
+    let is_ours = |party: &ClientId| party.as_str() == client.client_id().as_str();
+    if !claims.authorized_party().map_or(claims.audiences().len() == 1, is_ours) {
+        return Err(wrong("it was made for another client of the provider (azp)"));
+    }
     if let Some(expected) = claims.access_token_hash() {
         let (algorithm, key) = (token.signing_alg(), token.signing_key(&verifier));
         let (Ok(algorithm), Ok(key)) = (algorithm, key) else { return Err(Unverified::UnknownKey) };
