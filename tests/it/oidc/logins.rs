@@ -4,10 +4,10 @@ use http::Method;
 use serde_json::json;
 
 use super::provider::{Browser, Provider};
-use crate::support::Gateway;
 use crate::support::fleet::Fleet;
 use crate::support::http::{get, get_as, post};
 use crate::support::redis_server::Server;
+use crate::support::{Client, Gateway};
 
 #[tokio::test]
 async fn the_providers_claims_give_the_role_and_take_it_away() {
@@ -31,9 +31,12 @@ async fn the_providers_claims_give_the_role_and_take_it_away() {
             (403, json!("urn:cc-gateway:oidc_not_allowed"))
         );
     }
+    let mut socket = Client::connect(gateway.ws, "/ws", first["access_token"].as_str().unwrap()).await;
+    socket.ok("account.list", json!({})).await;
     provider.change("ada", &json!({"preferred_username": "ada", "groups": ["staff"], "hd": "example.com"})).await;
     let again = Browser::default().whole(&gateway, &provider, "ada").await.json();
     assert_eq!((&again["user"]["role"], &again["user"]["id"]), (&json!("user"), &first["user"]["id"]));
+    assert_eq!(socket.until_closed().await.code, Some(4001), "what an admin had open ends");
     let old = json!({"refresh_token": first["refresh_token"]});
     assert_eq!(post(gateway.http, "/auth/refresh", &old).await.status, 401, "what the admin had is taken back");
     assert!(!gateway.log().contains("canary"), "m3: no secret is logged");
