@@ -23,7 +23,8 @@ fn texts<'a>(claims: &'a Value, name: &str) -> Option<Vec<&'a str>> {
 /// Has that claim this value, alone or in a list? A switch or a number counts as its spelling.
 pub(super) fn has(claims: &Value, name: &str, value: &str) -> bool {
     match find(claims, name) {
-        Some(plain @ (Value::Bool(_) | Value::Number(_))) => plain.to_string() == value,
+        Some(Value::Bool(switch)) => switch.to_string() == value,
+        Some(Value::Number(number)) => number.to_string() == value,
         _ => texts(claims, name).is_some_and(|found| found.contains(&value)),
     }
 }
@@ -46,11 +47,17 @@ mod tests {
 
     #[test]
     fn a_claim_is_found_by_its_whole_name_before_its_dots_are_followed() {
-        let claims = json!({"a": {"b": "inside"}, "https://x.example/roles": "dev", "hd": "example.com", "ok": true});
+        let claims =
+            json!({"a": {"b": "inside"}, "https://x.example/roles": "dev", "hd": "example.com", "ok": true, "n": 7});
         assert_eq!(find(&claims, "a.b"), Some(&json!("inside")));
         assert_eq!(find(&claims, "https://x.example/roles"), Some(&json!("dev")));
         assert_eq!(find(&claims, "a.c"), None);
-        assert!(has(&claims, "hd", "example.com") && has(&claims, "ok", "true") && !has(&claims, "hd", "example.co"));
+        assert!(
+            has(&claims, "hd", "example.com")
+                && has(&claims, "ok", "true")
+                && has(&claims, "n", "7")
+                && !has(&claims, "hd", "example.co")
+        );
     }
 
     #[test]
