@@ -214,10 +214,12 @@ async fn token(State(world): State<Arc<World>>, form: String) -> Answer {
 fn claims(issuer: &str, nonce: &str, lie: Lie) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs();
     let bound = Sha512::digest(if lie == Lie::AccessTokenHash { "another" } else { ACCESS_TOKEN });
+    // What is missing is asked for.
+    let groups = if lie == Lie::UserInfo { "others" } else { "groups" };
     let mut claims = json!({
         "iss": issuer, "sub": "ada", "aud": "gateway", "iat": now, "exp": now + 60, "nonce": nonce,
         "at_hash": URL_SAFE_NO_PAD.encode(&bound[..32]),
-        "preferred_username": "ada", "groups": ["gateway-admins"], "hd": "example.com",
+        "preferred_username": "ada", groups: ["gateway-admins"], "hd": "example.com",
     });
     match lie {
         Lie::OtherAudiencesToo => {
@@ -229,8 +231,6 @@ fn claims(issuer: &str, nonce: &str, lie: Lie) -> Value {
         Lie::Audience => claims["aud"] = json!("another"),
         Lie::Issuer => claims["iss"] = json!("https://id.example.com"),
         Lie::Expired => (claims["iat"], claims["exp"]) = (json!(now - 86_460), json!(now - 86_400)),
-        // What is missing is asked for.
-        Lie::UserInfo => claims["groups"] = Value::Null,
         _ => {}
     }
     claims
