@@ -11,7 +11,7 @@
 //!   what was given before.
 //! - Logins that begin are held back by address, those that fail as failed logins are: notes don't fill the store.
 //!
-//! It must not know HTTP routes; the provider's protocol is [`provider`]'s.
+//! It must not know HTTP routes, nor how a provider is spoken to: that is the file `provider`.
 
 mod pending;
 mod provider;
