@@ -22,6 +22,7 @@ pub mod keys;
 pub mod logins;
 mod md5_crypt;
 pub mod origin;
+mod own_hash;
 pub mod password;
 pub mod random;
 pub mod revocation;
