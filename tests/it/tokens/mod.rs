@@ -1,5 +1,6 @@
 //! Logins and their ends, keys and their change, tickets, pages and names: who is calling, seen from outside.
 
+mod browser;
 mod command_line;
 mod issuers;
 mod keys;
