@@ -2,9 +2,11 @@
 
 mod browser;
 mod command_line;
+mod issuer;
 mod issuers;
 mod keys;
 mod pages;
+mod private_ca;
 mod room;
 mod secrets;
 mod sockets;
