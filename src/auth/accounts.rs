@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::audit::AuditLog;
 use super::password::{PasswordError, Passwords};
 use super::revocation::Revocations;
-use super::throttle::Throttle;
+use super::throttle::SharedThrottle;
 use crate::api::{Role, Scope};
 use crate::config::settings::AuthSettings;
 use crate::store::{Account, SharedStore, StoreError};
@@ -123,7 +123,7 @@ pub enum FirstAdmin {
 pub struct Accounts {
     store: SharedStore,
     passwords: Passwords,
-    throttle: Throttle,
+    throttle: SharedThrottle,
     audit: AuditLog,
     /// An imported hash is taken for its password.
     hash_logs_in: bool,
@@ -143,9 +143,9 @@ impl Accounts {
     fn with(store: SharedStore, settings: &AuthSettings, passwords: Passwords) -> Self {
         Self {
             revocations: Revocations::new(Arc::clone(&store), settings),
+            throttle: SharedThrottle::new(settings.max_failed_logins_per_minute, Arc::clone(&store)),
             store,
             passwords,
-            throttle: Throttle::new(settings.max_failed_logins_per_minute),
             audit: AuditLog::none(),
             hash_logs_in: settings.login_with_password_hash,
             refusal_takes: login::REFUSAL_TAKES,

@@ -1,7 +1,8 @@
 //! The threads that hash passwords: as many as there are turns, and always the same ones.
 //!
-//! They are not the runtime's own: its blocking threads come and go by the dozen, and each of them keeps the memory of
-//! its last hash. Two hundred logins at once, two at a time, had grown the process by three quarters of a gigabyte.
+//! They are not the runtime's own: its blocking threads come and go by the dozen, and each of them has an arena of the
+//! allocator that keeps what it was given back. Two hundred logins at once, two at a time, had grown the process by three
+//! quarters of a gigabyte.
 //!
 //! It must not know what a job does.
 

@@ -24,6 +24,7 @@ pub mod logins;
 mod md5_crypt;
 pub mod oidc;
 pub mod origin;
+mod own_hash;
 pub mod password;
 pub mod random;
 pub mod revocation;

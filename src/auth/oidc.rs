@@ -190,7 +190,7 @@ impl OidcLogins {
     pub async fn finish(&self, brought: Brought, peer: IpAddr) -> Finished {
         let mut known = Known::default();
         let outcome = self.judge(brought, peer, &mut known).await;
-        self.accounts.told_by_provider(&outcome, known.subject, peer);
+        self.accounts.told_by_provider(&outcome, known.subject, peer).await;
         Finished { to: known.to, outcome }
     }
 
@@ -211,7 +211,7 @@ impl OidcLogins {
         let outcome = self.account_of(code, verifier, peer, &mut subject).await;
         // That the login itself went well was told when it came back from the provider.
         if outcome.is_err() {
-            self.accounts.told_by_provider(&outcome, subject, peer);
+            self.accounts.told_by_provider(&outcome, subject, peer).await;
         }
         outcome
     }
@@ -223,7 +223,7 @@ impl OidcLogins {
         peer: IpAddr,
         subject: &mut Option<String>,
     ) -> Result<Account, OidcError> {
-        self.accounts.check_address(peer)?;
+        self.accounts.check_address(peer).await?;
         let found = self.pending.take_code(code, verifier).await?.ok_or(OidcError::OneTimeCode)?;
         let found = subject.insert(found);
         let account = self.store.account(found).await?.ok_or(OidcError::OneTimeCode)?;
@@ -231,7 +231,7 @@ impl OidcLogins {
     }
 
     async fn judge(&self, brought: Brought, peer: IpAddr, known: &mut Known) -> Result<Account, OidcError> {
-        self.accounts.check_address(peer)?;
+        self.accounts.check_address(peer).await?;
         let Some(begun) = self.pending.take(&brought.state).await? else { return Err(OidcError::State) };
         if let Return::Browser { cookie } = &begun.to {
             let shown = brought.cookie.as_deref().map(kept_form).unwrap_or_default();

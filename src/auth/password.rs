@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //! - A hash runs on a thread of its own kind and only with a [`Turn`]; there are as many turns as cores, and each
-//!   costs 19 MiB, so memory and processor stay bounded however many log in at once.
+//!   costs 19 MiB, which the next one uses again: memory and processor stay bounded however many log in at once.
 //! - Verifying without a stored hash (no such account) does the same work and always fails.
 //! - A turn lasts until its work is done, also when nobody waits for the result any more.
 //!
@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::hash_threads::HashThreads;
+use super::own_hash::OwnHash;
 use super::system_hash::{self, Scheme};
+use argon2::Params;
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -42,7 +43,7 @@ pub struct Passwords {
 /// What the turns share.
 #[derive(Debug)]
 struct Hasher {
-    params: Params,
+    own: OwnHash,
     /// Stands in for the hash of an account that does not exist. Its parameters are ours, so it costs the same.
     nobody: String,
     /// Hash operations since the start; proves that unknown users cost the same.
@@ -68,7 +69,7 @@ impl Passwords {
         let nobody = format!("$argon2id$v=19$m={memory},t={passes},p={lanes}${salt}${output}");
         let counts = [(); 3].map(|()| AtomicU64::new(0));
         let [operations, running, peak] = counts;
-        let hasher = Arc::new(Hasher { params, nobody, operations, running, peak });
+        let hasher = Arc::new(Hasher { own: OwnHash::new(params), nobody, operations, running, peak });
         Self { permits: Arc::new(Semaphore::new(turns)), threads: Arc::new(HashThreads::start(turns)), hasher }
     }
 
@@ -156,9 +157,7 @@ impl Turn {
 
 impl Hasher {
     fn hash(&self, password: &SecretString) -> Result<String, PasswordError> {
-        let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.params.clone());
-        let hash: Result<PasswordHash, _> = hasher.hash_password(password.expose_secret().as_bytes());
-        hash.map(|hash| hash.to_string()).map_err(|problem| PasswordError::Hash(problem.to_string()))
+        self.own.make(password.expose_secret()).map_err(|problem| PasswordError::Hash(problem.to_string()))
     }
 
     fn verify(&self, password: &SecretString, hash: Option<&str>) -> bool {
@@ -179,10 +178,7 @@ impl Hasher {
             Some(Ok(stored)) => (Ok(stored), true),
             Some(Err(_)) | None => (PasswordHash::new(&self.nobody), false),
         };
-        let verify = |stored: &PasswordHash| {
-            Argon2::default().verify_password(password.expose_secret().as_bytes(), stored).is_ok()
-        };
-        stored.is_ok_and(|stored| verify(&stored)) && real
+        stored.is_ok_and(|stored| self.own.fits(password.expose_secret(), &stored)) && real
     }
 }
 

@@ -18,6 +18,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+mod shared;
+
+pub use shared::SharedThrottle;
+
 /// The time over which failures count.
 const WINDOW: Duration = Duration::from_secs(60);
 /// One name may fail so many times as often from everywhere as from one address.
@@ -31,7 +35,7 @@ const MAX_KEYS: usize = 10_000;
 /// Characters of a name that count. Longer names can't exist, so it does no harm that they share a key.
 const NAME_CHARACTERS: usize = 65;
 
-/// Counts failed logins. Shared by all logins of the process.
+/// Counts failed logins of this process. See [`SharedThrottle`] for those of all gateways.
 #[derive(Debug)]
 pub struct Throttle {
     /// Held for a look-up or an insert, never across an await.
@@ -81,6 +85,24 @@ impl Throttle {
     /// caller hangs up before its answer.
     pub fn attempt<'a>(&'a self, username: &'a str, peer: IpAddr) -> Attempt<'a> {
         Attempt { throttle: self, username, peer, failed: true }
+    }
+
+    /// How often one name may fail from one address, one name from everywhere, one address with all names.
+    fn limits(&self) -> [usize; 3] {
+        let failures = self.failures.lock();
+        [failures.by_both.limit, failures.by_name.limit, failures.by_address.limit]
+    }
+
+    /// Has the name logged in from that address?
+    fn knows(&self, username: &str, peer: IpAddr) -> bool {
+        self.failures.lock().known.contains_key(&(name_key(username), network(peer)))
+    }
+
+    /// Are so many remembered that some were forgotten?
+    fn is_crowded(&self) -> bool {
+        let failures = self.failures.lock();
+        let longest = failures.by_both.by_key.len().max(failures.by_name.by_key.len());
+        longest.max(failures.by_address.by_key.len()) >= MAX_KEYS
     }
 
     fn failed(&self, username: &str, peer: IpAddr, now: Instant) {

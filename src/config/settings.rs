@@ -454,8 +454,8 @@ pub struct AuthSettings {
     pub token_leeway_seconds: u64,
     /// At first start: a file with the password of `admin`. Else one is made and shown once.
     pub admin_password_file: PathBuf,
-    /// Failed logins of one name from one address in a minute; five times as many of one name from everywhere,
-    /// ten times as many from one address. Further ones are answered 429.
+    /// Failed logins of one name from one address in a minute, at all gateways of a store together; five times as many
+    /// of one name from everywhere, ten times as many from one address. Further ones are answered 429.
     pub max_failed_logins_per_minute: u32,
     /// Takes the password hash of an imported account for its password, as some batch servers did. Whoever reads
     /// a shadow file, or a copy of one, is then in without breaking a hash. Leave it off.

@@ -20,14 +20,24 @@ pub enum NoteKind {
     Invitation,
     /// A login at an outside provider that is under way.
     OidcLogin,
+    /// Logins that have failed of late, and where names have logged in.
+    FailedLogins,
     /// Another store is being copied into this one.
     Copy,
 }
 
 impl NoteKind {
     /// Every kind.
-    pub const ALL: [Self; 7] =
-        [Self::RefreshFamily, Self::Revoked, Self::Ticket, Self::ApiKey, Self::Invitation, Self::OidcLogin, Self::Copy];
+    pub const ALL: [Self; 8] = [
+        Self::RefreshFamily,
+        Self::Revoked,
+        Self::Ticket,
+        Self::ApiKey,
+        Self::Invitation,
+        Self::OidcLogin,
+        Self::FailedLogins,
+        Self::Copy,
+    ];
 
     /// The word by which stores keep it; never changed.
     #[must_use]
@@ -39,6 +49,7 @@ impl NoteKind {
             Self::ApiKey => "api_key",
             Self::Invitation => "invitation",
             Self::OidcLogin => "oidc_login",
+            Self::FailedLogins => "failed_logins",
             Self::Copy => "copy",
         }
     }

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::time::Instant;
 
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -108,14 +107,14 @@ impl Accounts {
         peer: IpAddr,
     ) -> Result<Account, AcceptError> {
         let held = |retry_after| AcceptError::Login(LoginError::Throttled { retry_after });
-        self.throttle.check_address(peer, Instant::now()).map_err(held)?;
+        self.throttle.check_address(peer).await.map_err(held)?;
         let secret = code.expose_secret().strip_prefix(PREFIX).filter(|secret| is_secret(secret));
         let note = match secret {
             Some(secret) => self.note_of(secret).await?,
             None => None,
         };
         let Some(note) = note else {
-            self.throttle.address_failed(peer, Instant::now());
+            self.throttle.address_failed(peer).await;
             return Err(AcceptError::Refused);
         };
         let Ok(Invitation { role, scopes }) = serde_json::from_str(&note.value) else {

@@ -10,7 +10,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
@@ -93,7 +93,7 @@ impl Accounts {
             metrics::login("throttled");
             LoginError::Throttled { retry_after }
         };
-        self.throttle.check_address(peer, Instant::now()).map_err(held_back)?;
+        self.throttle.check_address(peer).await.map_err(held_back)?;
         let found = ApiKeys::new(Arc::clone(&self.store)).verify(text.expose_secret()).await;
         let deed = Deed { address: Some(peer), ..Deed::new(words::KEY_LOGIN) };
         match found.map_err(LoginError::Store)? {
@@ -104,7 +104,7 @@ impl Accounts {
                 Ok((key, account))
             }
             None => {
-                self.throttle.address_failed(peer, Instant::now());
+                self.throttle.address_failed(peer).await;
                 metrics::login("refused");
                 tracing::info!(%peer, "an API key was refused");
                 self.audit.tell(Deed { outcome: REFUSED, ..deed });
@@ -145,11 +145,11 @@ impl Accounts {
         peer: IpAddr,
         aimed_at: &mut Option<Account>,
     ) -> Result<Account, LoginError> {
-        let throttle = || {
-            let now = Instant::now();
-            self.throttle.check(username, peer, now).map_err(|retry_after| LoginError::Throttled { retry_after })
+        let throttle = async || {
+            let checked = self.throttle.check(username, peer).await;
+            checked.map_err(|retry_after| LoginError::Throttled { retry_after })
         };
-        throttle()?;
+        throttle().await?;
         let account = match check_username(username) {
             Ok(()) => self.store.account_by_name(username).await.map_err(LoginError::Store)?,
             Err(_) => None,
@@ -158,7 +158,7 @@ impl Accounts {
         let turn = self.passwords.turn().await.map_err(LoginError::Password)?;
         // Again: others may have failed while this one waited for its turn. So logins sent at once pass
         // the limit by no more than the turns there are.
-        throttle()?;
+        throttle().await?;
         let began = tokio::time::Instant::now();
         let attempt = self.throttle.attempt(username, peer);
         let hash = account.as_ref().map(|account| account.password_hash.clone());
@@ -167,12 +167,14 @@ impl Accounts {
         let account = account.filter(|account| (fits || is_hash) && !account.disabled);
         let Some(account) = account else {
             drop(attempt);
+            self.throttle.failed(username, peer).await;
             // Only now: the next one's check must see this one's failure.
             drop(turn);
             tokio::time::sleep_until(began + self.refusal_takes).await;
             return Err(LoginError::Refused);
         };
         attempt.succeeded();
+        self.throttle.succeeded(username, peer).await;
         Ok(self.renew_hash(account, password, turn).await)
     }
 

@@ -8,7 +8,7 @@
 //! It must not know the provider's protocol.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{AccountChange, AccountError, Accounts, MAX_NAME_CHARACTERS, check_username};
 use crate::api::Role;
@@ -140,15 +140,15 @@ impl Accounts {
     }
 
     /// May that address try, as far as failed logins say?
-    pub(in crate::auth) fn check_address(&self, peer: IpAddr) -> Result<(), OidcError> {
-        self.throttle.check_address(peer, Instant::now()).map_err(|retry_after| {
+    pub(in crate::auth) async fn check_address(&self, peer: IpAddr) -> Result<(), OidcError> {
+        self.throttle.check_address(peer).await.map_err(|retry_after| {
             metrics::login("throttled");
             OidcError::Throttled { retry_after }
         })
     }
 
     /// Counts the outcome of a login at the provider and writes it down. `subject`: whom it has vouched for, if it has.
-    pub(in crate::auth) fn told_by_provider(
+    pub(in crate::auth) async fn told_by_provider(
         &self,
         outcome: &Result<Account, OidcError>,
         subject: Option<String>,
@@ -174,7 +174,7 @@ impl Accounts {
                     OidcError::State | OidcError::Code | OidcError::BadToken | OidcError::OneTimeCode
                 );
                 if is_guess {
-                    self.throttle.address_failed(peer, Instant::now());
+                    self.throttle.address_failed(peer).await;
                 }
                 metrics::login("refused");
                 tracing::info!(reason = refused.word(), %peer, "a login at the provider was refused");

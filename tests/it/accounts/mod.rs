@@ -5,6 +5,7 @@ mod heavy;
 mod keys;
 mod matrix;
 mod owners;
+mod upgrade;
 
 use serde_json::json;
 

@@ -12,6 +12,7 @@ mod ends;
 mod filters;
 mod idempotency;
 mod isolation;
+mod limits;
 mod line;
 mod line_shares;
 mod lost;

@@ -3,4 +3,5 @@
 mod cap;
 mod dead_node;
 mod elsewhere;
+mod guessing;
 mod round_robin;

@@ -4,6 +4,7 @@
 //! beyond what a busy machine needs, and says what it waited for.
 
 pub(crate) mod agents;
+pub(crate) mod browser;
 pub(crate) mod cgroup;
 pub(crate) mod cli;
 pub(crate) mod client;

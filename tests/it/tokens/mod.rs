@@ -1,9 +1,12 @@
 //! Logins and their ends, keys and their change, tickets, pages and names: who is calling, seen from outside.
 
+mod browser;
 mod command_line;
+mod issuer;
 mod issuers;
 mod keys;
 mod pages;
+mod private_ca;
 mod room;
 mod secrets;
 mod sockets;

@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use cc_gateway::telemetry::tasks;
 use serde_json::json;
 
 use crate::support::gateway::ADMIN_PASSWORD;
-use crate::support::{Gateway, http};
+use crate::support::{Gateway, http, proc};
 
-/// The most memory that a process ever had, in KiB.
-fn peak_memory(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+/// How many threads of that name a process has.
+fn threads(pid: u32, name: &str) -> usize {
+    let all = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the threads of a living process");
+    let names = all.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("comm")).ok());
+    names.filter(|found| found.trim() == name).count()
 }
 
 #[tokio::test]
 async fn c9_two_hundred_logins_at_once_are_hashed_a_few_at_a_time_and_health_is_answered_meanwhile() {
     let mut gateway = Gateway::builder().start().await;
-    gateway.login().await;
-    let before = peak_memory(gateway.pid());
+    let before = proc::peak_rss_kib(gateway.pid());
     let (server, done) = (gateway.http, Arc::new(AtomicUsize::new(0)));
     let logins: Vec<_> = (0..200)
         .map(|_| {
@@ -34,18 +34,25 @@ async fn c9_two_hundred_logins_at_once_are_hashed_a_few_at_a_time_and_health_is_
         })
         .collect();
     // Each probe is answered while logins still wait: it does not stand behind them.
-    let mut probes = 0;
+    let mut probes = Vec::new();
     while done.load(Ordering::SeqCst) < 150 {
+        let asked = Instant::now();
         assert_eq!(http::get(server, "/health").await.status, 200);
-        probes += 1;
+        probes.push(asked.elapsed());
     }
-    assert!(probes >= 10, "{probes} probes were answered while 150 logins were under way");
+    assert!(probes.len() >= 10, "{} probes were answered while 150 logins were under way", probes.len());
     for login in logins {
         assert_eq!(login.await.unwrap(), Some(::http::StatusCode::OK));
     }
-    let grown = peak_memory(gateway.pid()).saturating_sub(before);
-    // One hash has 19 MiB. Without a bound two hundred would have 3.8 GiB; the rest is what threads of the store and the
-    // allocator keep in a build that is not optimised.
-    assert!(grown <= 320 * 1024, "its memory grew by {grown} KiB");
+    let grown = proc::peak_rss_kib(gateway.pid()).saturating_sub(before);
+    // Hashes run nowhere else.
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(threads(gateway.pid(), "password-hash"), cores);
+    probes.sort_unstable();
+    let p99: Duration = probes[probes.len() * 99 / 100];
+    // For people: how long a probe takes is the machine's business too.
+    eprintln!("{} probes, p99 {p99:?}; the gateway grew by {} MiB", probes.len(), grown / 1024);
+    // One hash has 19 MiB: without a bound two hundred would have 3.8 GiB.
+    assert!(grown <= 200 * 1024, "its memory grew by {grown} KiB");
     gateway.stop().await;
 }

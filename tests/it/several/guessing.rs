@@ -1,0 +1,52 @@
+//! Whoever guesses passwords has no more tries at several gateways than at one.
+
+use serde_json::json;
+
+use crate::support::fleet::Fleet;
+use crate::support::gateway::ADMIN_PASSWORD;
+use crate::support::redis_server::Server;
+use crate::support::{Gateway, http};
+
+const PASSWORD: &str = "canary-user-password-91c4";
+
+/// The status of a login, and whether it says when to come back.
+async fn login(gateway: &Gateway, name: &str, password: &str) -> (u16, bool) {
+    let body = json!({"username": name, "password": password});
+    let answer = http::post(gateway.http, "/login", &body).await;
+    let wait = answer.header("retry-after").parse().is_ok_and(|seconds: u64| (1..=60).contains(&seconds));
+    (answer.status.as_u16(), wait)
+}
+
+#[tokio::test]
+async fn c7_wrong_passwords_at_several_gateways_count_together_and_other_accounts_are_unaffected() {
+    let server = Server::start();
+    let fleet = Fleet::start(&server, 2, |builder| builder.setting("max_failed_logins_per_minute", 4)).await;
+    let mut admin = fleet.gateways[0].client().await;
+    for name in ["ada", "bob"] {
+        admin.ok("account.create", json!({"username": name, "password": PASSWORD})).await;
+    }
+    for name in ["ada", "nobody"] {
+        for attempt in 0..4 {
+            assert_eq!(
+                login(&fleet.gateways[attempt % 2], name, "a wrong one").await,
+                (401, false),
+                "{name} {attempt}"
+            );
+        }
+        for gateway in &fleet.gateways {
+            assert_eq!(login(gateway, name, "a wrong one").await, (429, true), "{name}");
+            assert_eq!(login(gateway, name, PASSWORD).await, (429, true), "{name}: right or not");
+        }
+    }
+    // A gateway that comes later, and one that starts again, count on.
+    let mut late = fleet.another(&server, |builder| builder.setting("max_failed_logins_per_minute", 4)).await;
+    assert_eq!(login(&late, "ada", PASSWORD).await, (429, true));
+    late.restart().await;
+    assert_eq!(login(&late, "ada", PASSWORD).await, (429, true));
+    for gateway in fleet.gateways.iter().chain([&late]) {
+        assert_eq!(login(gateway, "bob", PASSWORD).await, (200, false));
+        assert_eq!(login(gateway, "admin", ADMIN_PASSWORD).await, (200, false));
+    }
+    late.stop().await;
+    fleet.stop().await;
+}
