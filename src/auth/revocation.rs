@@ -1,8 +1,9 @@
 //! What was taken back before its time: a login with all its tokens, or everything that a subject had got by then.
 //!
 //! Two notes are written for each. One is looked up whenever a token is shown, and lives as long as a token could that
-//! it is about. The other is news for gateways with open sockets, in the order of time; it lives for a minute, so that
-//! reading all there is costs next to nothing, however many sockets there are.
+//! it is about: for a login until its last token ends, for a subject for ever. The other is news for gateways with open
+//! sockets, in the order of time; it lives for a minute, so that reading all there is costs next to nothing, however
+//! many sockets there are.
 //!
 //! Invariants:
 //! - What is revoked stays so: a revocation is never taken back, only followed by a new login.
@@ -57,8 +58,6 @@ pub struct Revocations {
     store: SharedStore,
     /// The longest that an access token lives.
     access_ms: u64,
-    /// The longest that a refresh token lives.
-    refresh_ms: u64,
     /// Wakes the reader of news on this gateway: it need not wait for its next look.
     told: Arc<Notify>,
 }
@@ -68,8 +67,7 @@ impl Revocations {
     #[must_use]
     pub fn new(store: SharedStore, settings: &AuthSettings) -> Self {
         let access_ms = settings.access_token_seconds.saturating_mul(1_000);
-        let refresh_ms = settings.refresh_token_seconds.saturating_mul(1_000).max(access_ms);
-        Self { store, access_ms, refresh_ms, told: Arc::default() }
+        Self { store, access_ms, told: Arc::default() }
     }
 
     /// Takes back every token of a login; its last token ends at `ends_ms` at the latest (`None`: as the settings say).
@@ -91,18 +89,17 @@ impl Revocations {
     }
 
     /// Takes back everything that a subject has got until now: access tokens, refresh tokens, sockets. What it gets by
-    /// a login after this call is good.
+    /// a login after this call is good. Kept for ever, once for each subject: an API key may live as long.
     ///
     /// # Errors
     /// As [`Revocations::revoke_login`].
     pub async fn revoke_subject(&self, subject: &str) -> Result<(), StoreError> {
         let now = now_ms();
         let (key, value) = (subject_key(subject), encode(&Until { until_ms: now }));
-        let ends = Some(now.saturating_add(self.refresh_ms).saturating_add(MARGIN_MS));
         loop {
             let Some(older) = self.store.note(NoteKind::Revoked, &key).await? else {
                 let note =
-                    Note { kind: NoteKind::Revoked, key: key.clone(), value: value.clone(), expires_at_ms: ends };
+                    Note { kind: NoteKind::Revoked, key: key.clone(), value: value.clone(), expires_at_ms: None };
                 if self.store.put_note(note).await? {
                     break;
                 }
@@ -110,7 +107,7 @@ impl Revocations {
             };
             let is_newer = until(&older)? >= now;
             if is_newer
-                || self.store.change_note(NoteKind::Revoked, &key, &older.value, Some(value.clone()), ends).await?
+                || self.store.change_note(NoteKind::Revoked, &key, &older.value, Some(value.clone()), None).await?
             {
                 break;
             }
@@ -282,6 +279,9 @@ mod tests {
         // Again, and never earlier than it was.
         revocations.revoke_subject("ada").await.unwrap();
         assert!(is_revoked(&store, "ada", &before).await.unwrap());
+        // An API key that was made before may live longer than any token: what ended it must too.
+        let note = store.note(NoteKind::Revoked, &subject_key("ada")).await.unwrap().unwrap();
+        assert_eq!(note.expires_at_ms, None);
     }
 
     #[tokio::test]
