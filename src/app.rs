@@ -162,6 +162,7 @@ impl App {
         sessions.answer_nodes(stop.clone());
         sessions.keep_node(stop.clone());
         sessions.resume_lost(recovered.to_resume).await;
+        sessions.keep_warm(&settings.data.data_dir.join("warm"));
         sessions.make_room(stop.clone());
         let retention = &settings.retention;
         let keep = Some(retention.keep_ended_seconds.duration()).filter(|keep| !keep.is_zero());

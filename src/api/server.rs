@@ -50,12 +50,27 @@ pub struct ServerInfo {
     pub queued_sessions: u64,
     /// Open connections of this node.
     pub connections: u64,
+    /// Agents of this node that are started ahead of sessions. They have slots too.
+    #[serde(default)]
+    pub warm: WarmInfo,
     /// Shutting down?
     pub draining: bool,
     /// The nodes that share the store and live, this one too.
     pub nodes: Vec<NodeInfo>,
     /// What a client must keep to.
     pub limits: Limits,
+}
+
+/// Agents that are started ahead of sessions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct WarmInfo {
+    /// How many there are to be, once sessions have been asked for and slots are free.
+    pub wanted: u32,
+    /// How many a session can have at once.
+    pub ready: u32,
+    /// How many are being started.
+    pub starting: u32,
 }
 
 /// One of the nodes that share a store, as it said of itself last, some seconds ago.

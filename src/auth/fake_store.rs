@@ -122,6 +122,9 @@ impl Store for FakeStore {
     async fn take_slot(&self, _asked: SlotAsked, _limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
         Err(StoreError::Missing)
     }
+    async fn pass_slot_on(&self, _asked: SlotAsked, _limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
+        Err(StoreError::Missing)
+    }
     async fn join_line(
         &self,
         _asked: SlotAsked,

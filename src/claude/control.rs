@@ -60,6 +60,12 @@ pub fn set_permission_mode(request_id: &str, mode: PermissionMode) -> Vec<u8> {
     request(request_id, &json!({"subtype": "set_permission_mode", "mode": mode.as_str()}))
 }
 
+/// Asks Claude what is in its context, by its own estimate: it does not ask the API for that.
+#[must_use]
+pub fn context_summary(request_id: &str) -> Vec<u8> {
+    request(request_id, &json!({"subtype": "get_context_usage", "detail": "summary"}))
+}
+
 /// Lets Claude use the tool that it asked about: with another input if one is given, and remembering rules if
 /// there are some (see [`PermissionQuestion`](super::PermissionQuestion)).
 #[must_use]
@@ -178,6 +184,7 @@ mod tests {
         assert_eq!(value(initialize("r")), expected(json!({"subtype": "initialize", "hooks": null})));
         assert_eq!(value(interrupt("r")), expected(json!({"subtype": "interrupt"})));
         assert_eq!(value(end_session("r")), expected(json!({"subtype": "end_session"})));
+        assert_eq!(value(context_summary("r")), expected(json!({"subtype": "get_context_usage", "detail": "summary"})));
         assert_eq!(value(set_model("r", None)), expected(json!({"subtype": "set_model", "model": null})));
         assert_eq!(value(set_model("r", Some("a\nb"))), expected(json!({"subtype": "set_model", "model": "a\nb"})));
         assert_eq!(

@@ -215,6 +215,11 @@ pub struct SessionSettings {
     pub hold_queue_while_rate_limited: bool,
     /// Agents being started at once; 0: as many as there are cores.
     pub max_concurrent_starts: usize,
+    /// Agents that are kept started ahead on this gateway, for the starts that are asked for most. Each has a slot, which
+    /// it gives up when a session wants it. 0: none.
+    pub warm_processes: u32,
+    /// What was not asked for in so long has no agent started ahead any more.
+    pub warm_idle_seconds: Seconds,
     /// Wall-clock limit of a session that names none; 0: none.
     pub timeout_seconds: Seconds,
     /// Limit for silence of a session that names none; 0: none.
@@ -271,6 +276,8 @@ impl Default for SessionSettings {
             queue_timeout_seconds: Seconds::new(600.0),
             hold_queue_while_rate_limited: true,
             max_concurrent_starts: 0,
+            warm_processes: 0,
+            warm_idle_seconds: Seconds::new(600.0),
             timeout_seconds: Seconds::new(3_600.0),
             idle_timeout_seconds: Seconds::new(900.0),
             start_timeout_seconds: Seconds::new(60.0),

@@ -128,7 +128,7 @@ fn other_value(home: &TempDir, info: &SettingInfo) -> String {
         ("accepted_key_files", _) => fixture("ed25519-1.pub.pem"),
         (_, Shape::Text) => "debug".to_owned(),
         (_, Shape::Address) => "127.0.0.1:9".to_owned(),
-        ("token_leeway_seconds", _) => "7".to_owned(),
+        ("token_leeway_seconds" | "warm_processes", _) => "7".to_owned(),
         (_, Shape::Whole(_)) => "2048".to_owned(),
         (_, Shape::Seconds) => "7.5".to_owned(),
         (_, Shape::Switch) => (info.default != "true").to_string(),
@@ -326,6 +326,8 @@ fn settings_that_do_not_fit_each_other_or_their_bounds_are_refused() {
         ("access_token_seconds=9999999", "30 days"),
         ("token_audience= ", "it is empty"),
         ("slot_lease_seconds=0.5", "1 or more"),
+        ("warm_processes=100", "fewer than max_sessions"),
+        ("warm_idle_seconds=0", "more than 0"),
     ] {
         let text = problems(&sources(&env, &[], &[flag]));
         let leaf = flag.split('=').next().unwrap();

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::login::ClaudeLogin;
 use super::plan::Plan;
 use crate::api::session::SessionKind;
+use crate::claude::CommandLine;
 use crate::config::settings::SessionSettings;
 use crate::process::{self, Launch, Marker, Process, RunAs, SpawnError, Spawner, StdinMode};
 use crate::telemetry::metrics;
@@ -62,16 +63,43 @@ impl Launcher {
     pub async fn spawn(&self, plan: &Plan) -> Result<Process, SpawnError> {
         // The policy has tried the same arguments; only what was changed since could make them too long.
         let args = plan.arguments().map_err(|_| SpawnError::BadArgument("they are too long"))?;
+        let stdin = match plan.kind {
+            SessionKind::Claude => StdinMode::Pipe,
+            SessionKind::Command => StdinMode::Null,
+        };
+        self.start(plan.id, &plan.program, args, &plan.workspace, stdin).await
+    }
+
+    /// Starts Claude for a session of that id that nobody has asked for yet.
+    ///
+    /// # Errors
+    /// See [`SpawnError`].
+    pub(super) async fn spawn_ahead(
+        &self,
+        session: Uuid,
+        program: &Path,
+        line: &CommandLine,
+        workspace: &Path,
+    ) -> Result<Process, SpawnError> {
+        let args = line.arguments().map_err(|_| SpawnError::BadArgument("they are too long"))?;
+        self.start(session, program, args, workspace, StdinMode::Pipe).await
+    }
+
+    async fn start(
+        &self,
+        session: Uuid,
+        program: &Path,
+        args: Vec<String>,
+        workspace: &Path,
+        stdin: StdinMode,
+    ) -> Result<Process, SpawnError> {
         let launch = Launch {
-            program: self.find(&plan.program)?,
+            program: self.find(program)?,
             args: args.into_iter().map(OsString::from).collect(),
             env: self.env.clone(),
-            cwd: plan.workspace.clone(),
-            stdin: match plan.kind {
-                SessionKind::Claude => StdinMode::Pipe,
-                SessionKind::Command => StdinMode::Null,
-            },
-            marker: Marker::new(plan.id, &self.node),
+            cwd: workspace.to_owned(),
+            stdin,
+            marker: Marker::new(session, &self.node),
             user: self.user.clone(),
             max_line_bytes: self.settings.max_line_bytes,
             output_grace: self.settings.output_grace_seconds.duration(),

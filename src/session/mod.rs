@@ -35,6 +35,7 @@ pub mod registry;
 pub mod retention;
 mod supervisor;
 mod view;
+mod warm;
 pub mod workspace;
 pub mod writer;
 

@@ -68,6 +68,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// It is for the session of that id, new, with its own workspace: the one that a process was started for.
+    pub fn is_for(&mut self, id: Uuid, workspace: PathBuf) {
+        self.id = id;
+        self.workspace = workspace;
+        if let Arguments::Claude(line) = &mut self.arguments {
+            line.conversation = Conversation::New { session_id: id };
+        }
+    }
+
     /// The plan as far as the state machine is concerned.
     #[must_use]
     pub fn nature(&self) -> Nature {

@@ -3,7 +3,7 @@
 //! `session.start` and the dialect's `execute` both end here, so that no door is wider than the other. A
 //! judgement is a [`Plan`], or a refusal with a reason; nothing is started here.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -273,6 +273,31 @@ impl Policy {
     /// [`SessionError::NotAllowed`] if its workspace can't be made.
     pub fn prepare(&self, plan: &Plan) -> Result<(), SessionError> {
         if plan.fresh_workspace { self.workspaces.make(&plan.workspace) } else { Ok(()) }
+    }
+
+    /// The workspace of its own that a session of that id has, made or not.
+    ///
+    /// # Errors
+    /// [`SessionError::NotAllowed`] if there is no root.
+    pub(super) fn fresh_workspace(&self, session: Uuid) -> Result<Workspace, SessionError> {
+        self.workspaces.fresh(session)
+    }
+
+    /// Makes it; where it is.
+    ///
+    /// # Errors
+    /// [`SessionError::NotAllowed`] if it can't be made.
+    pub(super) fn make_fresh_workspace(&self, session: Uuid) -> Result<PathBuf, SessionError> {
+        let path = self.workspaces.fresh(session)?.path;
+        self.workspaces.make(&path)?;
+        Ok(path)
+    }
+
+    /// Removes it, if nothing is in it.
+    pub(super) fn remove_fresh_workspace(&self, session: Uuid) {
+        if let Ok(workspace) = self.workspaces.fresh(session) {
+            self.workspaces.remove_if_empty(&workspace.path);
+        }
     }
 
     fn check_principal(&self, caller: &Principal) -> Result<(), SessionError> {

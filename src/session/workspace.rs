@@ -124,6 +124,15 @@ impl Workspaces {
         })
     }
 
+    /// Removes a directory that is empty; another one stays.
+    pub fn remove_if_empty(&self, path: &Path) {
+        if let Err(error) = self.agent.remove(path)
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!(%error, path = %path.display(), "a workspace that nobody used could not be removed");
+        }
+    }
+
     /// A root given through a link (`/tmp` on some systems) is still the same root.
     fn reaches_a_root(&self, path: &Path) -> bool {
         path.ancestors()
@@ -159,6 +168,15 @@ impl Agent {
             let is_dir = real.is_dir();
             Ok((real, is_dir))
         })
+    }
+
+    /// Removes an empty directory, as [`Agent::make`] makes one.
+    fn remove(&self, path: &Path) -> std::io::Result<()> {
+        let theirs = path.to_owned();
+        match self.run(move || fs::remove_dir(theirs)) {
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && self.thread.is_some() => fs::remove_dir(path),
+            removed => removed,
+        }
     }
 
     /// Makes a directory of the agents' own. Where they may not make one, the gateway makes it and gives it to them, if
@@ -261,5 +279,18 @@ mod tests {
         assert_eq!(workspace.path.file_name().unwrap().to_str(), Some(id.to_string().as_str()));
         assert_eq!(fs::metadata(&workspace.path).unwrap().permissions().mode() & 0o777, 0o700);
         assert!(!workspace.trusted);
+    }
+
+    #[test]
+    fn only_an_empty_workspace_is_removed() {
+        let (_dir, workspaces) = prepared();
+        let workspace = workspaces.fresh(Uuid::new_v4()).unwrap();
+        workspaces.make(&workspace.path).unwrap();
+        fs::write(workspace.path.join("work"), "").unwrap();
+        workspaces.remove_if_empty(&workspace.path);
+        assert!(workspace.path.join("work").exists());
+        fs::remove_file(workspace.path.join("work")).unwrap();
+        workspaces.remove_if_empty(&workspace.path);
+        assert!(!workspace.path.exists());
     }
 }

@@ -255,6 +255,10 @@ impl Store for Faulty {
         self.writes(self.inner.take_slot(asked, limits)).await
     }
 
+    async fn pass_slot_on(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
+        self.writes(self.inner.pass_slot_on(asked, limits)).await
+    }
+
     async fn join_line(
         &self,
         asked: SlotAsked,

@@ -75,6 +75,7 @@ meters!(
     remove_session,
     purge,
     take_slot,
+    pass_slot_on,
     join_line,
     line_of,
     release_slot,
@@ -222,6 +223,10 @@ impl Store for Metered {
 
     async fn take_slot(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
         self.meters.take_slot.measure(self.inner.take_slot(asked, limits)).await
+    }
+
+    async fn pass_slot_on(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
+        self.meters.pass_slot_on.measure(self.inner.pass_slot_on(asked, limits)).await
     }
 
     async fn join_line(

@@ -171,6 +171,10 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// again is a success and changes nothing.
     async fn take_slot(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError>;
 
+    /// Passes the slot with that id on to the principal that asks, unless that passes the line or the principal's
+    /// limit. No slot comes free meanwhile. Again: a success. One that is not taken can't be passed on: `Full`.
+    async fn pass_slot_on(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError>;
+
     /// Takes a slot if there is one for it now, else the last place in the line. Again for one that has a slot or a
     /// place already: it is told what it has.
     async fn join_line(

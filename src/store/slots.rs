@@ -8,6 +8,8 @@
 //! - A place's position is where it stands in the order that follows if everybody stays and nobody comes: first who
 //!   may go, then who is held, then who waits for a slot of its own principal to come free.
 //! - Nobody passes the line. Whatever is asked for, those who may go are let in before it.
+//! - A slot that is passed on to another principal stays taken all the while: nobody can come in between. For that
+//!   principal it is as one taken at once.
 //! - A place and the slot that it becomes have one id, so that whoever gives the id up gives up either.
 //!
 //! Each call brings the limits of the gateway that calls: the gateways of one store should have the same.

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::api::event::{EndReason, EventType, SessionState};
 use crate::api::http::LoginState;
+use crate::api::server::WarmInfo;
 
 /// Buckets of every histogram of seconds: 50 µs to 60 s.
 const SECONDS: [f64; 16] =
@@ -75,6 +76,9 @@ fn describe() {
     describe_histogram!("cc_gateway_store_seconds", Unit::Seconds, "Store latency, by store and operation");
     describe_counter!("cc_gateway_store_errors_total", "Store errors, by store and operation");
     describe_histogram!("cc_gateway_agent_start_seconds", Unit::Seconds, "From spawn to the agent's first answer");
+    describe_gauge!("cc_gateway_warm_processes", "Agents that are started ahead of sessions, by state");
+    describe_counter!("cc_gateway_warm_starts_total", "Starts that an agent was looked for: whether there was one");
+    describe_counter!("cc_gateway_warm_put_away_total", "Agents started ahead that no session has got, by reason");
     describe_counter!("cc_gateway_processes_swept_total", "Left-over processes killed after a session's end");
     describe_counter!("cc_gateway_task_panics_total", "Tasks that panicked, by task: each is a bug");
     describe_gauge!("cc_gateway_claude_login", "1 for the state that Claude's own login is in, 0 for the others");
@@ -274,6 +278,23 @@ pub fn store_errors(store: &'static str, operation: &'static str) -> Counter {
 /// An agent answered for the first time.
 pub fn agent_started(took: Duration) {
     histogram!("cc_gateway_agent_start_seconds").record(took.as_secs_f64());
+}
+
+/// So many agents are started ahead of sessions.
+pub fn warm_processes(warm: &WarmInfo) {
+    for (state, count) in [("ready", warm.ready), ("starting", warm.starting)] {
+        gauge!("cc_gateway_warm_processes", "state" => state).set(f64::from(count));
+    }
+}
+
+/// A session started that could have an agent that was started ahead, and had one or not.
+pub fn warm_start(warm: bool) {
+    counter!("cc_gateway_warm_starts_total", "agent" => if warm { "warm" } else { "cold" }).increment(1);
+}
+
+/// An agent that was started ahead has gone without a session, for that reason.
+pub fn warm_put_away(reason: &'static str) {
+    counter!("cc_gateway_warm_put_away_total", "reason" => reason).increment(1);
 }
 
 /// An ended session is no longer kept.

@@ -107,10 +107,17 @@ impl Check<'_> {
             ("ping_interval_seconds", ws.ping_interval_seconds),
             ("slow_reader_timeout_seconds", ws.slow_reader_timeout_seconds),
             ("start_timeout_seconds", sessions.start_timeout_seconds),
+            ("warm_idle_seconds", sessions.warm_idle_seconds),
         ];
         for (leaf, value) in more_than_nothing {
             self.require(value > Seconds::new(0.0), leaf, "expected more than 0 seconds; found 0");
         }
+        // The last free slot is a session's.
+        self.require(
+            sessions.warm_processes < sessions.max_sessions.max(1),
+            "warm_processes",
+            "expected fewer than max_sessions: each has a slot, and sessions need one too",
+        );
         // The lease is renewed several times in its length.
         self.require(
             sessions.slot_lease_seconds >= Seconds::new(1.0),

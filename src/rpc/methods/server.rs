@@ -28,6 +28,7 @@ async fn info(request: Request<Info>) -> Result<ServerInfo, RpcError> {
         max_sessions,
         queued_sessions: slots.waiting,
         connections: context.connections.load(Ordering::Relaxed),
+        warm: context.sessions.warm_counts(),
         draining: context.sessions.is_draining(),
         nodes: context.sessions.nodes().living(),
         limits: context.limits.clone(),

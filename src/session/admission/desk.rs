@@ -95,6 +95,49 @@ impl Desk {
         Err(self.refusal(reason))
     }
 
+    /// How many slots nobody has and nobody waits for.
+    pub(super) async fn free_slots(&self) -> Result<u64, StoreError> {
+        let counts = self.store.slots().await?;
+        let free = u64::from(self.limits.max_sessions).saturating_sub(counts.taken);
+        Ok(if counts.waiting > 0 { 0 } else { free })
+    }
+
+    /// See [`super::Admission::take_spare`].
+    pub(super) async fn take_spare(self: &Arc<Self>, session: Uuid, owner: &str) -> Result<Option<Slot>, StoreError> {
+        let is_held = self.ours.lock().held_for_ms(now_ms()) > 0;
+        if is_held || self.free_slots().await? < 2 {
+            return Ok(None);
+        }
+        let id = Uuid::new_v4();
+        let slot = Slot::to_ask_for(self, id, session, owner);
+        match self.store.take_slot(self.asked(id, owner), self.limits).await? {
+            SlotOutcome::Taken { taken } => {
+                self.ours.lock().has(id);
+                if taken < u64::from(self.limits.max_sessions) {
+                    return Ok(Some(slot));
+                }
+                // Others were quicker, and it is the last one.
+                slot.release().await;
+            }
+            SlotOutcome::Full { .. } | SlotOutcome::Line { .. } | SlotOutcome::OwnSessions => slot.forget(),
+        }
+        Ok(None)
+    }
+
+    /// See [`super::Admission::pass_on`].
+    pub(super) async fn pass_on(&self, slot: &Slot, owner: &str, queue: bool) -> Result<bool, StoreError> {
+        let Some(id) = slot.id() else { return Ok(false) };
+        if queue && self.ours.lock().held_for_ms(now_ms()) > 0 {
+            return Ok(false);
+        }
+        let outcome = self.store.pass_slot_on(self.asked(id, owner), self.limits).await?;
+        let passed = matches!(outcome, SlotOutcome::Taken { .. });
+        if passed {
+            self.ours.lock().belongs_to(id, owner);
+        }
+        Ok(passed)
+    }
+
     /// Takes a slot, or a place in the line.
     pub(super) async fn take_or_wait(self: &Arc<Self>, session: Uuid, owner: &str) -> Result<Admitted, SessionError> {
         let id = Uuid::new_v4();

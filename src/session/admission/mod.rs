@@ -25,7 +25,7 @@ pub use self::slot::Slot;
 pub use self::waiting::{Admitted, Progress, Waiting};
 use super::error::SessionError;
 use crate::config::settings::SessionSettings;
-use crate::store::{SharedBus, SharedStore, SlotCounts, Topic};
+use crate::store::{SharedBus, SharedStore, SlotCounts, StoreError, Topic};
 use crate::telemetry::tasks;
 
 /// How often the store is told which slots this node has.
@@ -82,6 +82,29 @@ impl Admission {
     /// has as many live sessions as one may have; [`SessionError::Store`] when the store does not answer.
     pub async fn take(&self, session: Uuid, owner: &str) -> Result<Slot, SessionError> {
         self.desk.take(session, owner).await
+    }
+
+    /// Takes a slot for a process that no session wants yet: only if nobody waits, and another one stays free. Makes no
+    /// room for it.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn take_spare(&self, session: Uuid, owner: &str) -> Result<Option<Slot>, StoreError> {
+        self.desk.take_spare(session, owner).await
+    }
+
+    /// Does somebody wait for a slot, or is none free, over all nodes? While the store is away nobody can say.
+    pub(super) async fn is_scarce(&self) -> bool {
+        self.desk.free_slots().await.is_ok_and(|free| free == 0)
+    }
+
+    /// Passes a slot on to another principal, as if it had been taken for it: `false`, if it could not have a slot now
+    /// or, with `queue`, would have had to wait. It stays taken all the while.
+    ///
+    /// # Errors
+    /// The store's: then nobody knows whose the slot is.
+    pub(super) async fn pass_on(&self, slot: &Slot, owner: &str, queue: bool) -> Result<bool, StoreError> {
+        self.desk.pass_on(slot, owner, queue).await
     }
 
     /// Takes a slot at once if there is one and nobody waits for it, else a place in the line. While the line

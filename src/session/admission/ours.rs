@@ -87,6 +87,13 @@ impl Ours {
         }
     }
 
+    /// It is another principal's from now on.
+    pub(super) fn belongs_to(&mut self, id: Uuid, owner: &str) {
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.owner = owner.into();
+        }
+    }
+
     /// It has a place in the line. Gives also whether somebody must begin to serve the line.
     pub(super) fn wait(&mut self, id: Uuid, position: u64) -> (watch::Receiver<Standing>, bool) {
         let (standing, told) = watch::channel(Standing::At(position));

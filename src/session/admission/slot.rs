@@ -37,6 +37,11 @@ impl Slot {
         Self { held: Some(Held { id, session, desk: Arc::clone(desk) }) }
     }
 
+    /// Its own id; `None` once it has been given back.
+    pub(super) fn id(&self) -> Option<Uuid> {
+        self.held.as_ref().map(|held| held.id)
+    }
+
     /// The store has said that it has nothing of it, so there is nothing to give back.
     pub(super) fn forget(mut self) {
         if let Some(held) = self.held.take() {

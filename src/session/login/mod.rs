@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::error::SessionError;
-use crate::api::http::{AuthStatus, Delivery};
+use crate::api::http::{AuthStatus, Delivery, LoginMethod};
 use crate::claude::{Inspection, Inspector};
 use crate::config::settings::AgentSettings;
 use crate::process::{RunAs, UserThread};
@@ -79,6 +79,15 @@ pub struct ClaudeLogin {
     required: bool,
     /// Nobody keeps it: every session may start. For tests of other things.
     kept: Option<Kept>,
+}
+
+/// What tells one login from another, without its secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    method: LoginMethod,
+    path: Option<String>,
+    subscription: Option<String>,
+    expires_at_ms: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -167,6 +176,31 @@ impl ClaudeLogin {
             instructions: seen.status.instructions.clone().unwrap_or_default(),
             momentary: seen.momentary,
         })
+    }
+
+    /// Which login it is, as far as it was seen last; `None`: none that serves, or one that is not kept.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        let seen = self.kept.as_ref()?.seen.borrow();
+        let status = &seen.status;
+        // One that renews itself stays the same one.
+        let expires_at_ms = seen.expires_at_ms.filter(|_| !status.refreshable);
+        let identity = Identity {
+            method: status.method,
+            path: status.path.clone(),
+            subscription: status.subscription_type.clone(),
+            expires_at_ms,
+        };
+        (status.usable || !self.required).then_some(identity)
+    }
+
+    /// Told whenever it was looked at; `None`: nobody keeps it.
+    pub(super) fn changes(&self) -> Option<watch::Receiver<Arc<Inspection>>> {
+        self.kept.as_ref().map(|kept| kept.seen.clone())
+    }
+
+    /// Will the next agent that starts renew it, as far as it was seen last? Then agents start one at a time.
+    pub(super) fn is_about_to_be_renewed(&self) -> bool {
+        self.kept.as_ref().is_some_and(|kept| renewal::about_to_be_renewed(&kept.seen.borrow()).is_some())
     }
 
     /// Waits until an agent may start: while the login is about to be renewed, one starts at a time. The turn is over

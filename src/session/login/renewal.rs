@@ -98,7 +98,7 @@ impl Renewals {
 }
 
 /// The end of the login, if the next agent will renew it.
-fn about_to_be_renewed(seen: &Inspection) -> Option<u64> {
+pub(super) fn about_to_be_renewed(seen: &Inspection) -> Option<u64> {
     let end = seen.expires_at_ms.filter(|_| seen.status.refreshable)?;
     (end < now_ms().saturating_add(RENEWED_AHEAD_MS)).then_some(end)
 }

@@ -10,6 +10,7 @@ impl Sessions {
     /// From now on nothing new is started.
     pub fn close_the_door(&self) {
         self.draining.store(true, Ordering::Release);
+        self.close_warm(false);
     }
 
     /// The same; and what waits for a slot ends, what is at rest is put away.
@@ -26,16 +27,18 @@ impl Sessions {
 
     /// The same without any more patience: everything is killed.
     pub async fn kill_all(&self) {
+        self.close_warm(true);
         self.tell_all(&Command::Kill(EndReason::Drained)).await;
         self.all_ended().await;
     }
 
-    /// Waits until no session of this node lives.
+    /// Waits until no session of this node lives, nor an agent that was started ahead.
     pub async fn all_ended(&self) {
         loop {
             let next = self.live.read().values().next().cloned();
-            let Some(handle) = next else { return };
+            let Some(handle) = next else { break };
             self.until_let_go(&handle).await;
         }
+        self.warm_gone().await;
     }
 }

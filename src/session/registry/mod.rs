@@ -4,8 +4,8 @@
 //! store. The map of live sessions is the only shared state; its lock is never held across an await.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::RwLock;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -23,6 +23,7 @@ use super::policy::Policy;
 use super::record::RecordWriter;
 use super::supervisor::{Left, Right, Supervisor};
 use super::view::fingerprint;
+use super::warm::{HandedOut, Prepared, Warm};
 use super::writer::LogWriter;
 use crate::api::event::SessionState;
 use crate::api::principal::Principal;
@@ -39,6 +40,7 @@ mod room;
 mod spending;
 mod unsure;
 mod wake;
+mod warm;
 
 /// Commands that may wait for one supervisor.
 const COMMAND_QUEUE: usize = 32;
@@ -48,10 +50,12 @@ const COMMAND_QUEUE: usize = 32;
 pub struct Sessions {
     node: Arc<str>,
     store: SharedStore,
-    policy: Policy,
+    policy: Arc<Policy>,
     admission: Admission,
     launcher: Arc<Launcher>,
     settings: Arc<SessionSettings>,
+    /// The agents that are started ahead, once they are kept.
+    warm: OnceLock<Warm>,
     /// Live sessions by id. An entry goes when its session has ended.
     live: RwLock<HashMap<Uuid, Arc<Handle>>>,
     /// Set once, at shutdown: nothing new starts.
@@ -103,10 +107,11 @@ impl Sessions {
         Arc::new(Self {
             node: Arc::clone(nodes.name()),
             store,
-            policy,
+            policy: Arc::new(policy),
             admission,
             launcher,
             settings,
+            warm: OnceLock::new(),
             live: RwLock::new(HashMap::new()),
             draining: AtomicBool::new(false),
             keyed_starts: Arc::default(),
@@ -141,8 +146,11 @@ impl Sessions {
             None => None,
         };
         let queue = params.queue;
-        let plan = self.policy.judge_start(caller, params, resumed.as_ref())?;
+        let mut plan = self.policy.judge_start(caller, params, resumed.as_ref())?;
         self.check_login(&plan).await?;
+        if let Some(HandedOut { slot, prepared }) = self.take_warm(&mut plan, caller, queue).await {
+            return self.begin(caller, plan, Admitted::Slot(slot), Some(prepared), key, turn).await;
+        }
         let admitted = match self.admit(plan.id, &caller.subject, queue).await {
             Ok(admitted) => admitted,
             // On another node the same key may have taken the last slot a moment ago.
@@ -153,7 +161,7 @@ impl Sessions {
                     .map_or(Err(error), |row| Ok(StartOutcome::Existing(Box::new(row))));
             }
         };
-        self.begin(caller, plan, admitted, key, turn).await
+        self.begin(caller, plan, admitted, None, key, turn).await
     }
 
     /// Starts the dialect's `execute`: a session of kind `command`.
@@ -171,7 +179,7 @@ impl Sessions {
         let plan = self.policy.judge_command(caller, command, timeout_seconds)?;
         self.check_login(&plan).await?;
         let admitted = self.admit(plan.id, &caller.subject, false).await?;
-        match self.begin(caller, plan, admitted, None, None).await? {
+        match self.begin(caller, plan, admitted, None, None, None).await? {
             StartOutcome::New(handle) => Ok(handle),
             StartOutcome::Existing(row) => Err(SessionError::Missing(row.id)),
         }
@@ -182,6 +190,7 @@ impl Sessions {
         caller: &Principal,
         plan: Plan,
         admitted: Admitted,
+        prepared: Option<Prepared>,
         key: Option<(String, String)>,
         turn: Option<Turn>,
     ) -> Result<StartOutcome, SessionError> {
@@ -192,17 +201,17 @@ impl Sessions {
             Err(error) => Err(error),
         };
         match created {
-            Ok(Created::New) => Ok(StartOutcome::New(self.supervise(row, plan, admitted, Vec::new()))),
+            Ok(Created::New) => Ok(StartOutcome::New(self.supervise(row, plan, admitted, prepared, Vec::new()))),
             Ok(Created::Existing(row)) => {
-                give_back(admitted);
+                self.give_all_back(admitted, prepared);
                 Ok(StartOutcome::Existing(row))
             }
             Ok(Created::KeyReused) => {
-                give_back(admitted);
+                self.give_all_back(admitted, prepared);
                 Err(SessionError::KeyReused)
             }
             Err(error) => {
-                give_back(admitted);
+                self.give_all_back(admitted, prepared);
                 if matches!(&error, SessionError::Store(error) if error.retryable()) {
                     self.unmake(session, turn);
                 }
@@ -217,6 +226,7 @@ impl Sessions {
         row: SessionRow,
         plan: Plan,
         admitted: Admitted,
+        prepared: Option<Prepared>,
         lost_messages: Vec<Uuid>,
     ) -> Arc<Handle> {
         let (id, epoch) = (row.id, row.epoch);
@@ -253,6 +263,7 @@ impl Sessions {
             cost,
             model,
             created_at_ms: row.created_at_ms,
+            prepared,
             node: Arc::clone(&self.node),
             sure: self.nodes.sure(),
             plan,

@@ -21,8 +21,8 @@ use crate::telemetry::time::now_ms;
 const PAGE: u32 = 100;
 
 impl Sessions {
-    /// A slot, or with `queue` a place in the line for one. When all are taken, the process that has been at rest
-    /// longest is put away first.
+    /// A slot, or with `queue` a place in the line for one. When all are taken, an agent that was started ahead is put
+    /// away first, or else the process that has been at rest longest.
     pub(super) async fn admit(&self, session: Uuid, owner: &str, queue: bool) -> Result<Admitted, SessionError> {
         loop {
             let asked = if queue {
@@ -31,6 +31,9 @@ impl Sessions {
                 self.admission.take(session, owner).await.map(Admitted::Slot)
             };
             match asked {
+                // What nobody uses yet goes before what somebody will come back to.
+                Err(SessionError::Limit { reason: LimitReason::Slots { .. }, .. })
+                    if self.make_room_of_warm().await => {}
                 Err(error @ SessionError::Limit { reason, .. }) => {
                     let resting = match reason {
                         LimitReason::Slots { .. } => self.longest_at_rest(None),
@@ -58,6 +61,9 @@ impl Sessions {
                 }
                 // Who waits on after that waits for sessions that work.
                 for _ in 0..sessions.admission.wanted() {
+                    if sessions.make_room_of_warm().await {
+                        continue;
+                    }
                     let Some(resting) = sessions.longest_at_rest(None) else { break };
                     sessions.put_away(&resting).await;
                 }

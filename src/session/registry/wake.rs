@@ -182,7 +182,7 @@ impl Sessions {
         let messages = plan.message.iter().map(|message| message.id).collect();
         let patch = self.taking_over(&row, &plan, &admitted, messages);
         match self.store.update_session(id, row.epoch, patch.clone()).await {
-            Ok(()) => Ok(self.supervise(taken_over(row, patch), plan, admitted, Vec::new())),
+            Ok(()) => Ok(self.supervise(taken_over(row, patch), plan, admitted, None, Vec::new())),
             Err(StoreError::NotOwner) => {
                 give_back(admitted);
                 Err(SessionError::LetGo)
@@ -249,7 +249,7 @@ impl Sessions {
         match taken {
             Ok(Some(row)) => {
                 tracing::info!(session_id = %row.id, "a lost session is resumed");
-                self.supervise(row, plan, admitted, lost);
+                self.supervise(row, plan, admitted, None, lost);
                 Ok(())
             }
             Ok(None) => {

@@ -12,7 +12,8 @@ use crate::claude::control;
 use crate::process::{Signal, SpawnError};
 use crate::session::agent::line_for;
 use crate::session::handle::Running;
-use crate::session::machine::{Cause, Effect, Push};
+use crate::session::machine::{Cause, Effect, Push, Word};
+use crate::session::warm::Prepared;
 use crate::store::SessionPatch;
 use crate::telemetry::metrics;
 
@@ -22,6 +23,7 @@ impl Supervisor {
             match effect {
                 Effect::Spawn => self.spawn(life),
                 Effect::GoOn => self.plan.go_on_with_conversation(),
+                Effect::Say(Word::Initialize) if life.greeted => {}
                 Effect::Say(word) => {
                     life.say(line_for(word));
                 }
@@ -78,7 +80,12 @@ impl Supervisor {
         }
     }
 
-    fn spawn(&self, life: &mut Life) {
+    fn spawn(&mut self, life: &mut Life) {
+        if let Some(Prepared { process, heard, .. }) = self.prepared.take() {
+            let begun = Begun { process, permit: None, turn: None, heard };
+            life.job = Some(Box::pin(std::future::ready(JobDone::Spawned(Ok(Box::new(begun))))));
+            return;
+        }
         let (launcher, admission, plan) = (Arc::clone(&self.launcher), self.admission.clone(), self.plan.clone());
         let (passed, gate) = watch::channel(false);
         life.gate = Some(gate);
@@ -89,14 +96,17 @@ impl Supervisor {
                 return JobDone::Spawned(Err(SpawnError::Ending));
             };
             passed.send_replace(true);
-            JobDone::Spawned(launcher.spawn(&plan).await.map(|process| Box::new(Begun { process, permit, turn })))
+            let begun = |process| Box::new(Begun { process, permit: Some(permit), turn, heard: Vec::new() });
+            JobDone::Spawned(launcher.spawn(&plan).await.map(begun))
         }));
     }
 
     fn started(&mut self, life: &mut Life) {
         life.start_permit = None;
         life.started = true;
-        metrics::agent_started(life.spawned_at.elapsed());
+        if !life.greeted {
+            metrics::agent_started(life.spawned_at.elapsed());
+        }
         let started = Started {
             pid: self.running.borrow().map_or(0, |running| running.pid),
             agent_version: life.ears.version.clone(),

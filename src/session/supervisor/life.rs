@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::clocks::ANSWER_TIME;
 use crate::api::event::SessionState;
-use crate::process::{Output, OutputItem, Process, ProcessControl, SpawnError};
+use crate::process::{Line, Output, OutputItem, Process, ProcessControl, SpawnError};
 use crate::session::admission::Progress;
 use crate::session::agent::{Ears, Mouth};
 use crate::session::error::SessionError;
@@ -26,8 +26,10 @@ pub(super) type Job = Pin<Box<dyn Future<Output = JobDone> + Send>>;
 /// A process that was started, and what it may keep others from while it starts.
 pub(super) struct Begun {
     pub process: Process,
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Option<OwnedSemaphorePermit>,
     pub turn: Option<Turn>,
+    /// It was started ahead, and has answered `initialize`: what it has printed.
+    pub heard: Vec<Line>,
 }
 
 /// What it came to.
@@ -117,6 +119,8 @@ pub(super) struct Life {
     pub suspended: bool,
     /// The agent's pipe is not read because too much waits for the store.
     pub held_back: bool,
+    /// The agent was started ahead: it was asked to `initialize` and has answered.
+    pub greeted: bool,
     /// The agent has been ready: there is a conversation.
     pub started: bool,
     /// What the conversation has cost, as Claude said last, in US dollars.
@@ -152,6 +156,7 @@ impl Life {
             holders: HashMap::from([(node.to_owned(), 1)]),
             suspended: false,
             held_back: false,
+            greeted: false,
             started,
             cost,
             place_told: None,

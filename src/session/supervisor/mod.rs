@@ -17,6 +17,7 @@ use super::launch::Launcher;
 use super::machine::{ExitFacts, Input, Machine, Origin, Timer};
 use super::plan::Plan;
 use super::record::RecordWriter;
+use super::warm::Prepared;
 use super::writer::LogWriter;
 use crate::api::event::{EventType, Queued, SessionState, StateChanged, TurnLost, TurnLostCause};
 use crate::api::session::SessionKind;
@@ -77,6 +78,8 @@ pub(super) struct Supervisor {
     pub cost: watch::Sender<Option<f64>>,
     pub model: watch::Sender<Option<String>>,
     pub created_at_ms: u64,
+    /// A process that was started ahead for the session: its first one.
+    pub prepared: Option<Prepared>,
     /// This node's name.
     pub node: Arc<str>,
     /// Can the store say whose the session is? While it can't, another node may have taken it.
@@ -187,8 +190,9 @@ impl Supervisor {
             }
             Happened::Printed(None) => life.output = None,
             Happened::Job(JobDone::Spawned(Ok(spawned))) => {
-                let Begun { process, permit, turn } = *spawned;
-                life.start_permit = Some(permit);
+                let Begun { process, permit, turn, heard } = *spawned;
+                life.start_permit = permit;
+                life.greeted = !heard.is_empty();
                 life.login_turn = turn;
                 life.gate = None;
                 life.spawned_at = Instant::now();
@@ -200,6 +204,9 @@ impl Supervisor {
                 life.ears = super::agent::Ears::default();
                 self.suspend(life, !*self.sure.borrow());
                 self.apply(life, Input::Spawned).await;
+                for line in &heard {
+                    self.take_line(life, line).await;
+                }
             }
             Happened::Job(JobDone::Spawned(Err(error))) => {
                 life.gate = None;

@@ -81,7 +81,7 @@ impl History {
         let who = Who { name: self.last_name, owner: numbers.below(OWNERS), node: numbers.below(NODES) };
         let names = |list: &[Who]| list.iter().map(|who| who.name).collect::<Vec<_>>();
         let (taken, waiting) = (names(&self.model.taken), names(&self.model.waiting));
-        match numbers.below(18) {
+        match numbers.below(20) {
             0..=6 => {
                 self.last_name += 1;
                 let outcome = self.store.join_line(self.asked(who), limits, LINE).await?;
@@ -109,6 +109,11 @@ impl History {
                 }
                 self.store.line_of(&node(who.node), limits, self.held_for(who.node), false).await?;
                 self.model.let_in();
+            }
+            17 | 18 => {
+                let name = self.any_of(numbers, &taken);
+                let outcome = self.store.pass_slot_on(self.asked(Who { name, ..who }), limits).await?;
+                assert_eq!(outcome, self.pass_on(Who { name, ..who }), "{at}: {who:?} of {:?}", self.model);
             }
             _ => {
                 let gone = self.model.taken.iter().filter(|other| other.node == who.node).count() as u64;
@@ -152,6 +157,25 @@ impl History {
         } else {
             self.model.taken.push(who);
             SlotOutcome::Taken { taken: taken + 1 }
+        }
+    }
+
+    /// What the model makes of a slot that is to become that one's.
+    fn pass_on(&mut self, who: Who) -> SlotOutcome {
+        self.model.let_in();
+        let taken = self.model.taken.len() as u64;
+        let Some(holder) = self.model.taken.iter().position(|other| other.name == who.name) else {
+            return SlotOutcome::Full { taken };
+        };
+        if self.model.taken[holder].owner == who.owner {
+            SlotOutcome::Taken { taken }
+        } else if !self.model.has_room(who.owner) {
+            SlotOutcome::OwnSessions
+        } else if self.model.would_pass(who.node) {
+            SlotOutcome::Line { waiting: self.model.waiting.len() as u64 }
+        } else {
+            self.model.taken[holder] = who;
+            SlotOutcome::Taken { taken }
         }
     }
 

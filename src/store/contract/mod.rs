@@ -103,6 +103,8 @@ macro_rules! store_contract {
                 taking_a_slot_again_counts_once,
                 under_concurrency_the_cap_is_never_passed,
                 a_principals_own_limit_is_counted_over_all_nodes,
+                a_slot_that_is_passed_on_counts_for_its_new_principal,
+                a_slot_is_not_passed_on_past_those_who_wait,
                 a_nodes_slots_and_places_are_forgotten_together,
                 restated_slots_are_taken_also_above_the_cap;
             line:

@@ -98,6 +98,41 @@ pub async fn a_principals_own_limit_is_counted_over_all_nodes(store: SharedStore
     Ok(())
 }
 
+/// A slot changes its owner and is taken all the while.
+pub async fn a_slot_that_is_passed_on_counts_for_its_new_principal(store: SharedStore) -> Outcome {
+    let limits = sample::slots_each(3, 1);
+    let passed = |n, owner| store.pass_slot_on(sample::asked(n, owner, "node-1"), limits);
+    for (n, owner) in [(1, "ann"), (2, "bob")] {
+        store.take_slot(sample::asked(n, owner, "node-1"), limits).await?;
+    }
+    assert_eq!(passed(1, "bob").await?, SlotOutcome::OwnSessions);
+    for _ in 0..2 {
+        assert_eq!(passed(1, "cem").await?, SlotOutcome::Taken { taken: 2 });
+    }
+    let asked = |n, owner| store.take_slot(sample::asked(n, owner, "node-1"), limits);
+    assert_eq!(asked(3, "cem").await?, SlotOutcome::OwnSessions);
+    assert_eq!(asked(3, "ann").await?, SlotOutcome::Taken { taken: 3 });
+    // What is not taken can't be passed on, and is not taken by that.
+    assert_eq!(passed(9, "dan").await?, SlotOutcome::Full { taken: 3 });
+    assert_eq!(store.slots().await?, SlotCounts { taken: 3, waiting: 0 });
+    // Whoever gives it back gives back the new one's.
+    store.release_slot(sample::id(1), limits).await?;
+    assert_eq!(asked(4, "cem").await?, SlotOutcome::Taken { taken: 3 });
+    Ok(())
+}
+
+/// Who waits goes before whoever a slot would be passed on to.
+pub async fn a_slot_is_not_passed_on_past_those_who_wait(store: SharedStore) -> Outcome {
+    let limits = sample::slots(1);
+    store.take_slot(sample::asked(1, "ann", "node-1"), limits).await?;
+    store.join_line(sample::asked(2, "bob", "node-2"), limits, sample::LINE).await?;
+    let passed = store.pass_slot_on(sample::asked(1, "cem", "node-1"), limits).await?;
+    assert_eq!(passed, SlotOutcome::Line { waiting: 1 });
+    store.release_slot(sample::id(1), limits).await?;
+    assert_eq!(store.line_of("node-2", limits, 0, false).await?.slots, [sample::id(2)]);
+    Ok(())
+}
+
 /// What is done for a node that has died.
 pub async fn a_nodes_slots_and_places_are_forgotten_together(store: SharedStore) -> Outcome {
     let limits = sample::slots(5);

@@ -224,6 +224,10 @@ impl Store for RedisStore {
         self.take(&asked, limits).await
     }
 
+    async fn pass_slot_on(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
+        self.pass_on(&asked, limits).await
+    }
+
     async fn join_line(
         &self,
         asked: SlotAsked,

@@ -47,6 +47,7 @@ scripts! {
     RECOUNT = "recount";
     FORGET = "forget";
     TAKE_SLOT = "line" & "take_slot";
+    PASS_SLOT_ON = "line" & "pass_slot_on";
     JOIN_LINE = "line" & "join_line";
     LINE_OF = "line" & "line_of";
     RELEASE_SLOT = "line" & "release_slot";

@@ -17,14 +17,12 @@ const LONGEST_HOLD_MS: u64 = 1 << 50;
 impl RedisStore {
     /// See [`crate::store::Store::take_slot`].
     pub(super) async fn take(&self, asked: &SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
-        let (word, count): (String, u64) = self.run_slots("take_slot", &scripts::TAKE_SLOT, ask(asked, limits)).await?;
-        match word.as_str() {
-            "taken" => Ok(SlotOutcome::Taken { taken: count }),
-            "full" => Ok(SlotOutcome::Full { taken: count }),
-            "line" => Ok(SlotOutcome::Line { waiting: count }),
-            "own" => Ok(SlotOutcome::OwnSessions),
-            _ => Err(unknown()),
-        }
+        outcome(self.run_slots("take_slot", &scripts::TAKE_SLOT, ask(asked, limits)).await?)
+    }
+
+    /// See [`crate::store::Store::pass_slot_on`].
+    pub(super) async fn pass_on(&self, asked: &SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
+        outcome(self.run_slots("pass_slot_on", &scripts::PASS_SLOT_ON, ask(asked, limits)).await?)
     }
 
     /// See [`crate::store::Store::join_line`].
@@ -103,6 +101,16 @@ impl RedisStore {
         arguments: Vec<Value>,
     ) -> Result<T, StoreError> {
         self.link.run(doing, script, self.keys.slots(), arguments).await
+    }
+}
+
+fn outcome((word, count): (String, u64)) -> Result<SlotOutcome, StoreError> {
+    match word.as_str() {
+        "taken" => Ok(SlotOutcome::Taken { taken: count }),
+        "full" => Ok(SlotOutcome::Full { taken: count }),
+        "line" => Ok(SlotOutcome::Line { waiting: count }),
+        "own" => Ok(SlotOutcome::OwnSessions),
+        _ => Err(unknown()),
     }
 }
 

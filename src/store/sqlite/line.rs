@@ -82,6 +82,26 @@ impl Line {
         SlotOutcome::Taken { taken: taken + 1 }
     }
 
+    /// See [`crate::store::Store::pass_slot_on`].
+    pub(super) fn pass_on(&mut self, asked: &SlotAsked, limits: SlotLimits, now_ms: u64) -> SlotOutcome {
+        self.hold(&asked.node, asked.held_for_ms, now_ms);
+        self.let_in(limits, now_ms);
+        let taken = self.taken.len() as u64;
+        let Some(holder) = self.taken.get(&asked.id) else { return SlotOutcome::Full { taken } };
+        if *holder.owner == *asked.owner {
+            return SlotOutcome::Taken { taken };
+        }
+        if self.room(&asked.owner, limits) == 0 {
+            return SlotOutcome::OwnSessions;
+        }
+        if self.first(limits, now_ms, Some(&asked.node)).is_some() {
+            return SlotOutcome::Line { waiting: self.places.len() as u64 };
+        }
+        self.take_back(asked.id);
+        self.give(asked.id, &asked.owner, asked.node.as_str().into());
+        SlotOutcome::Taken { taken }
+    }
+
     /// See [`crate::store::Store::join_line`].
     pub(super) fn join(&mut self, asked: &SlotAsked, limits: SlotLimits, line: LineLimits, now_ms: u64) -> LineOutcome {
         self.hold(&asked.node, asked.held_for_ms, now_ms);

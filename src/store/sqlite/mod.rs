@@ -233,6 +233,10 @@ impl Store for SqliteStore {
         self.slots.change(|line| line.take(&asked, limits, now_ms())).await
     }
 
+    async fn pass_slot_on(&self, asked: SlotAsked, limits: SlotLimits) -> Result<SlotOutcome, StoreError> {
+        self.slots.change(|line| line.pass_on(&asked, limits, now_ms())).await
+    }
+
     async fn join_line(
         &self,
         asked: SlotAsked,

@@ -4,6 +4,7 @@ mod agreement;
 mod deliveries;
 mod refusals;
 mod renewals;
+mod warm;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};

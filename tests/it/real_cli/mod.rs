@@ -13,6 +13,7 @@ mod put_away;
 mod questions;
 mod refusals;
 mod turn;
+mod warm;
 
 use serde_json::{Value, json};
 use uuid::Uuid;

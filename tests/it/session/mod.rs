@@ -32,6 +32,7 @@ mod turn_clocks;
 mod turn_drain;
 mod turn_races;
 mod turns;
+mod warm;
 mod watching;
 
 use std::path::PathBuf;
