@@ -142,12 +142,12 @@ def adapted(example: str, replaced: dict[str, str]) -> str:
 class Door:
     """One way to a gateway: a proxy's address, or the gateway's own."""
 
-    def __init__(self, http: str, ws: str, certificate: Path | None = None) -> None:
-        self.http, self.ws = http, ws
+    def __init__(self, http: str, ws: str, certificate: Path | None = None, name: str = NAME) -> None:
+        self.http, self.ws, self.name = http, ws, name
         self.context = ssl.create_default_context(cafile=str(certificate)) if certificate else None
         self.token = ""
 
-    def request(self, path: str, body: object = None, host: str = NAME, **headers: str) -> tuple[int, str]:
+    def request(self, path: str, body: object = None, **headers: str) -> tuple[int, str]:
         """One request from `CALLER`; status and body. Redirects and errors are answers like any."""
         address, _, port = self.http.rpartition(":")
         connection: http.client.HTTPConnection
@@ -159,7 +159,7 @@ class Door:
             connection.sock = self.context.wrap_socket(plain, server_hostname=NAME)
         else:
             connection = http.client.HTTPConnection(address, int(port), timeout=20, source_address=source)
-        headers = {"Host": host} | {name.replace("_", "-"): value for name, value in headers.items()}
+        headers = {"Host": self.name} | {name.replace("_", "-"): value for name, value in headers.items()}
         data = None if body is None else json.dumps(body).encode()
         if data is not None:
             headers["Content-Type"] = "application/json"
@@ -174,8 +174,8 @@ class Door:
         except OSError:
             return False
 
-    def log_in(self, **headers: str) -> int:
-        status, text = self.request("/login", {"username": "admin", "password": PASSWORD}, **headers)
+    def log_in(self, password: str = PASSWORD, **headers: str) -> int:
+        status, text = self.request("/login", {"username": "admin", "password": password}, **headers)
         if status == 200:
             self.token = json.loads(text)["access_token"]
         return status
@@ -185,7 +185,7 @@ class Door:
         address, _, port = self.ws.rpartition(":")
         scheme = "wss" if self.context else "ws"
         return await connect(
-            f"{scheme}://{NAME}:{port}/ws",
+            f"{scheme}://{self.name}:{port}/ws",
             host=address,
             port=int(port),
             local_addr=(caller, 0),
@@ -235,14 +235,17 @@ async def text_until_end(client: ClientConnection, prompt: str) -> tuple[str, st
     return session, said
 
 
-def nginx_arguments(servers: str) -> list[str]:
-    """The arguments of an nginx that holds these servers, as its image's own nginx.conf includes conf.d."""
-    config = directory / f"nginx-{secrets.token_hex(4)}.conf"
+def nginx_arguments(name: str, servers: str) -> list[str]:
+    """The arguments of an nginx that holds these servers, as its image's own nginx.conf includes conf.d.
+
+    What its upstreams answered stands in `NAME.access`.
+    """
+    config = directory / f"{name}.conf"
     kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
     config.write_text(
         f"pid {config}.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n"
         + "".join(f"{kind}_temp_path {config}.{kind};\n" for kind in kinds)
-        + f"access_log {config}.access;\n{servers}\n}}\n"
+        + f"log_format upstreams '$status: $upstream_status';\naccess_log {directory}/{name}.access upstreams;\n{servers}\n}}\n"
     )
     return ["-p", str(directory), "-c", str(config), "-g", "daemon off;"]
 

@@ -98,7 +98,7 @@ async def nginx(path: str, gateway: Gateway) -> None:
         "127.0.0.1:8001": gateway.http,
         "127.0.0.1:8003": gateway.ws,
     })
-    process = start("nginx", [path, *nginx_arguments(servers)])
+    process = start("nginx", [path, *nginx_arguments("nginx", servers)])
     await through("nginx", Door(address, address, pem))
     stop(process)
 
