@@ -159,6 +159,9 @@ holds "a fresh workspace is the agent's own" "$facts" "agent agent"
 holds "agents can't read the gateway's files" "$facts" "Permission denied"
 holds "Claude's conversations are the agent's" "$(in_gateway stat -c '%U %a' /claude)" "agent 700"
 
+check "doctor finds nothing wrong" docker exec "$gateway" entrypoint doctor
+holds "doctor knows who agents are" "$(docker exec "$gateway" entrypoint doctor 2>&1)" "agents run as agent"
+
 # Each child of the loop makes a child and ends before it: the orphan is process 1's to wait for.
 as_agent bash -c 'for ((i = 0; i < 500; i++)); do (sleep 0.05 & ) ; done' >/dev/null 2>&1
 zombies() { in_gateway sh -c 'cat /proc/[0-9]*/stat 2>/dev/null | sed "s/.*) //" | grep -c "^Z"' || true; }
