@@ -49,7 +49,7 @@ trap tidy EXIT
 trap 'exit 130' INT TERM
 
 dc() { "${compose[@]}" -p "$project" -f "$directory/compose.json" "$@"; }
-tmpfs=(--tmpfs /tmp:exec,mode=1777 --tmpfs /home/agent:exec)
+tmpfs=(--tmpfs "/tmp:exec,mode=1777" --tmpfs /home/agent:exec)
 # run NAME FLAGS…: starts a container of the image on free ports.
 run() {
     local name=$1; shift
@@ -275,7 +275,7 @@ pod=(--user 10001:10001 --cap-drop ALL --env-file "$directory/pod.env" -e HOME=/
     -v "$directory/secret:/uploads:ro")
 docker run -d --name "$project-redis" --label "cc-gateway-test=$project" --network host redis:7-bookworm \
     redis-server --port "$redis_port" --bind 127.0.0.1 --save '' >/dev/null
-tmpfs=(--tmpfs /tmp:exec,mode=1777)
+tmpfs=(--tmpfs "/tmp:exec,mode=1777")
 run pod "${pod[@]}" "$image"
 if until_true 60 ready_or_ended pod && is_ready pod; then
     login_is_there() { inside pod test -s /claude/.credentials.json; }

@@ -53,7 +53,9 @@ fn the_readme_has_the_close_codes_that_the_code_has() {
 fn metrics(text: &str) -> BTreeSet<&str> {
     let words = text.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
     let names = words.filter(|word| word.starts_with("cc_gateway_"));
-    names.map(|name| ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name)).collect()
+    names
+        .map(|name| ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name))
+        .collect()
 }
 
 #[test]
@@ -75,6 +77,7 @@ fn the_autoscaler_counts_the_states_that_take_a_slot() {
     let rule = document("docker/kubernetes/adapter-rule.yaml");
     let (_, states) = rule.split_once("state=~\"").expect("the rule names states");
     let (states, _) = states.split_once('"').expect("the states end");
-    let live = SessionState::ALL.into_iter().filter(|state| !matches!(state, SessionState::Queued | SessionState::Ended));
+    let live =
+        SessionState::ALL.into_iter().filter(|state| !matches!(state, SessionState::Queued | SessionState::Ended));
     assert_eq!(states.split('|').collect::<BTreeSet<_>>(), live.map(SessionState::as_str).collect());
 }
