@@ -125,7 +125,7 @@ install_docker_tools() {
     local marker=.tools/docker/.installed tool
     if [[ -f $marker && $(<"$marker") == "${docker_tools[*]}" ]]; then return; fi
     say "installing what the container's files are checked with (about 500 MB)"
-    python3 -m venv .tools/docker
+    python3 -m venv .tools/docker || { say "python3 with its venv module is missing: most of it goes unchecked"; return; }
     for tool in "${docker_tools[@]}"; do
         .tools/docker/bin/python -m pip install --quiet "$tool" || say "$tool has no build for this machine"
     done

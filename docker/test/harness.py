@@ -1,4 +1,4 @@
-"""What the tests of proxies share: processes on loopback, gateways, callers with an address of their own, and counted checks.
+"""What the tests in Python share: processes on loopback, gateways, callers with an address of their own, and counted checks.
 
 Everything lives in one directory; `finish` ends every process and removes it.
 """
@@ -33,7 +33,7 @@ PING, IDLE = float(os.environ.get("PING", "1")), float(os.environ.get("IDLE", "5
 PASSWORD = secrets.token_hex(16)
 
 programs = Path(sys.argv[1]).resolve()
-directory = Path(tempfile.mkdtemp(prefix="cc-gateway-proxies."))
+directory = Path(tempfile.mkdtemp(prefix="cc-gateway-test."))
 processes: list[subprocess.Popen[bytes]] = []
 counts = {True: 0, False: 0}
 
@@ -197,26 +197,6 @@ class Door:
 
 async def call(client: ClientConnection, method: str, **parameters: object) -> dict:
     """One call; its result. Notifications before the answer are dropped."""
-    await client.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}))
-    async with asyncio.timeout(60):
-        while True:
-            message = json.loads(await client.recv())
-            if message.get("id") == 1:
-                return message["result"] if "result" in message else message
-
-
-async def text_until_end(client: ClientConnection, prompt: str) -> tuple[str, str]:
-    """Runs a session; its id and all that came of it."""
-    session = (await call(client, "session.start", prompt=prompt))["session_id"]
-    said = ""
-    async with asyncio.timeout(60):
-        while '"session.ended"' not in said:
-            said += str(await client.recv())
-    return session, said
-
-
-async def call(client: ClientConnection, method: str, **parameters: object) -> dict:
-    """One call; its result, or the whole answer if it failed. Notifications before the answer are dropped."""
     await client.send(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters}))
     async with asyncio.timeout(60):
         while True:

@@ -11,9 +11,7 @@ this machine does not have is told loudly.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import secrets
 import subprocess
 import sys
 from pathlib import Path
