@@ -1,5 +1,5 @@
 //! Small measurements of what every line, event and call goes through: the line splitter, Claude's lines, the
-//! event log's encoding, dispatch, and appends to the embedded store.
+//! event log's encoding, the feed, dispatch, and appends to both stores.
 //!
 //! `cargo bench --features test-support`, or with `-- --quick` for a fast look. The numbers are for comparing two
 //! versions on one machine; no test depends on them.
@@ -10,8 +10,10 @@ use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use cc_gateway::api::selector::TypeSet;
 use cc_gateway::api::{EventType, Principal, Role};
 use cc_gateway::claude::parse_line;
 use cc_gateway::config::settings::SqliteSynchronous;
@@ -19,9 +21,11 @@ use cc_gateway::process::{LineSplitter, Stream};
 use cc_gateway::rpc::dispatch::Dispatcher;
 use cc_gateway::rpc::envelope;
 use cc_gateway::rpc::peer::Peer;
+use cc_gateway::session::feed::Feed;
 use cc_gateway::session::log::{Encoder, decode};
 use cc_gateway::store::SharedStore;
 use cc_gateway::store::contract::sample;
+use cc_gateway::store::redis::RedisStore;
 use cc_gateway::store::sqlite::SqliteStore;
 use criterion::{Criterion, Throughput};
 use futures_util::future::try_join_all;
@@ -29,6 +33,9 @@ use jsonrpsee::RpcModule;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
+
+#[path = "end_to_end/redis.rs"]
+mod redis;
 
 /// What one read of a pipe brings at most.
 const CHUNK: usize = 8 * 1024;
@@ -40,7 +47,9 @@ fn main() {
     claude(&mut criterion);
     events(&mut criterion);
     dispatch(&mut criterion);
+    feed(&mut criterion);
     appends(&mut criterion);
+    redis_appends(&mut criterion);
     criterion.final_summary();
 }
 
@@ -141,14 +150,62 @@ fn dispatch(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A batch of a hundred events is published to the tail, and read by so many readers.
+fn feed(criterion: &mut Criterion) {
+    let data = json!({"type": "assistant", "text": "x".repeat(256)}).to_string();
+    let mut group = criterion.benchmark_group("feed");
+    for readers in [1, 100] {
+        group.throughput(Throughput::Elements(100 * readers));
+        group.bench_function(format!("100 events, readers: {readers}"), |bencher| {
+            let feed = Feed::new(0, 1024 * 1024);
+            let mut encoder = Encoder::new(Uuid::from_u128(1), 1);
+            let mut frames = Vec::new();
+            bencher.iter(|| {
+                (0..100).for_each(|_| encoder.push(EventType::Claude, 0, data.as_bytes()));
+                let before = feed.head();
+                feed.publish(decode(&encoder.take().unwrap()).unwrap());
+                for _ in 0..readers {
+                    frames.clear();
+                    feed.read(before, TypeSet::ALL, 256, usize::MAX, &mut frames);
+                    assert_eq!(frames.len(), 100);
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
 fn appends(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("gateway.db");
     let store: SharedStore = Arc::new(SqliteStore::open(&file, SqliteSynchronous::Normal).unwrap());
+    measure_appends(criterion, "sqlite append", &runtime, &store);
+}
+
+/// With a `redis-server` of our own, if it is installed.
+fn redis_appends(criterion: &mut Criterion) {
+    let Some(redis) = redis::Redis::start() else {
+        eprintln!("redis-server is not installed: appends to Redis are not measured");
+        return;
+    };
+    let runtime = Runtime::new().unwrap();
+    let store: SharedStore = {
+        let _inside = runtime.enter();
+        Arc::new(RedisStore::open(&redis.url(), "bench").unwrap())
+    };
+    runtime.block_on(async {
+        while store.check().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    measure_appends(criterion, "redis append", &runtime, &store);
+}
+
+fn measure_appends(criterion: &mut Criterion, name: &str, runtime: &Runtime, store: &SharedStore) {
     let data = json!({"type": "assistant", "text": "x".repeat(256)}).to_string();
     let mut next_session = 1;
-    let mut group = criterion.benchmark_group("sqlite append");
+    let mut group = criterion.benchmark_group(name);
     for (name, writers, events) in [
         ("1 event", 1, 1),
         ("100 events", 1, 100),
