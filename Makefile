@@ -1,7 +1,7 @@
 # Short names for what people do with this project. The work is in scripts/ and in cargo.
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo serve test lint doc fmt docker-test soak bench bench-quick clean
+.PHONY: help tools build demo serve test lint doc fmt docker-test soak bench bench-quick plots clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,11 +40,17 @@ soak: ## run all tests with the full counts of their rows (long)
 	@scripts/tools.sh --tests
 	SOAK=1 cargo nextest run --all-features --locked --profile soak --no-fail-fast
 
-bench: ## run the benchmarks
-	cargo bench --features test-support --locked
+bench: ## run the benchmarks (about 20 minutes with the build)
+	cargo bench --features test-support --locked --bench micro
+	cargo bench --features test-support --locked --bench end_to_end -- --json target/end_to_end.json
 
-bench-quick: ## run the benchmarks with few samples
-	cargo bench --features test-support --locked -- --quick
+bench-quick: ## a quick look at what the benchmarks do: nothing may be lost, and the figures mean little
+	cargo bench --features test-support --locked --bench micro -- --quick
+	cargo bench --features test-support --locked --bench end_to_end -- --quick
+
+plots: ## measure how costs grow, and draw it (docs/growth-*.svg)
+	cargo bench --features test-support --locked --bench end_to_end -- --growth --json target/growth.json
+	scripts/plots.py target/growth.json docs
 
 clean: ## remove what was built; .tools stays
 	cargo clean

@@ -13,4 +13,6 @@ step cargo clippy --all-targets --all-features --locked -- -D warnings
 RUSTDOCFLAGS=-Dwarnings step cargo doc --lib --no-deps --all-features --document-private-items --locked
 step cargo nextest run --all-features --locked
 step cargo test --doc --all-features --locked
+# Nothing may get lost on the way of any row; how long it takes is not asked here.
+step cargo test --bench end_to_end --all-features --locked -- --quick
 printf '\nAll checks have passed.\n'

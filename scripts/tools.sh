@@ -89,6 +89,13 @@ install_redis() {
     install_package redis-server
 }
 
+# Whom the benchmarks compare the gateway with. They can do without.
+install_websocketd() {
+    if command -v websocketd >/dev/null || ! command -v apt-get >/dev/null; then return; fi
+    say "installing websocketd"
+    install_package websocketd || say "there is no such package: benchmarks will leave the comparison out"
+}
+
 # Any that the tests know will do: see tests/it/support/browser.rs.
 install_browser() {
     local program
@@ -142,4 +149,5 @@ if [[ ${1:-} == --tests ]]; then
     install_valkey
     install_oidc_provider
     install_browser
+    install_websocketd
 fi

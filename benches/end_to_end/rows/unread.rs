@@ -1,6 +1,6 @@
 //! A client that does not read: nothing is kept for it in memory, nothing is lost, and the agent does not wait.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -67,7 +67,7 @@ fn printed(gateway: &Gateway, lines: u64, reads: bool) -> (f64, f64) {
     (lines as f64 / took.as_secs_f64(), grown as f64 / 1024.0 / 1024.0)
 }
 
-fn there(file: &PathBuf) {
+fn there(file: &Path) {
     let deadline = Instant::now() + Duration::from_secs(100);
     while !file.exists() {
         assert!(Instant::now() < deadline, "the agent waits for a client that does not read");
