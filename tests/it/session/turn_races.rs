@@ -161,6 +161,8 @@ async fn o1_whatever_is_asked_in_whatever_order_each_session_has_one_end_and_eac
     for step in ["interrupt", "end_session", "sigint", "sigterm"] {
         builder = builder.setting(&format!("{step}_grace_seconds"), 0.5);
     }
+    // Careers that are through wait for the others, and read nothing meanwhile, no pings either.
+    builder = builder.setting("ping_interval_seconds", 600);
     let mut gateway = builder.setting("max_messages_per_second", 0).start().await;
     let token = gateway.login().await;
     let mut dice = Dice::roll();
