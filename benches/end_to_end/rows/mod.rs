@@ -9,6 +9,7 @@ pub(crate) mod long_line;
 pub(crate) mod replay;
 pub(crate) mod start;
 pub(crate) mod unread;
+pub(crate) mod warm;
 pub(crate) mod watchers;
 
 use crate::options::Size;
@@ -18,7 +19,7 @@ use crate::table::Row;
 pub(crate) type Work = (&'static str, fn(Size) -> Vec<Row>);
 
 /// All of them, in the order of the table.
-pub(crate) const ALL: [Work; 12] = [
+pub(crate) const ALL: [Work; 13] = [
     ("burst", burst::embedded),
     ("redis", burst::redis),
     ("latency", latency::one_session),
@@ -31,4 +32,5 @@ pub(crate) const ALL: [Work; 12] = [
     ("unread", unread::measure),
     ("long-line", long_line::measure),
     ("filled-store", filled_store::measure),
+    ("warm", warm::measure),
 ];
