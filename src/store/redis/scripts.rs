@@ -46,8 +46,8 @@ scripts! {
     SETTLE = "settle";
     RECOUNT = "recount";
     FORGET = "forget";
-    TAKE_SLOT = "line" & "take_slot";
-    PASS_SLOT_ON = "line" & "pass_slot_on";
+    TAKE_SLOT = "line" & "slot_asked" & "take_slot";
+    PASS_SLOT_ON = "line" & "slot_asked" & "pass_slot_on";
     JOIN_LINE = "line" & "join_line";
     LINE_OF = "line" & "line_of";
     RELEASE_SLOT = "line" & "release_slot";

@@ -68,12 +68,8 @@ impl Line {
         if self.taken.contains_key(&asked.id) {
             return SlotOutcome::Taken { taken };
         }
-        if self.room(&asked.owner, limits) == 0 {
-            return SlotOutcome::OwnSessions;
-        }
-        // On its own node nobody passes those either who are only held.
-        if self.first(limits, now_ms, Some(&asked.node)).is_some() {
-            return SlotOutcome::Line { waiting: self.places.len() as u64 };
+        if let Some(refused) = self.refusal(asked, limits, now_ms) {
+            return refused;
         }
         if taken >= u64::from(limits.max_sessions) {
             return SlotOutcome::Full { taken };
@@ -91,15 +87,22 @@ impl Line {
         if *holder.owner == *asked.owner {
             return SlotOutcome::Taken { taken };
         }
-        if self.room(&asked.owner, limits) == 0 {
-            return SlotOutcome::OwnSessions;
-        }
-        if self.first(limits, now_ms, Some(&asked.node)).is_some() {
-            return SlotOutcome::Line { waiting: self.places.len() as u64 };
+        if let Some(refused) = self.refusal(asked, limits, now_ms) {
+            return refused;
         }
         self.take_back(asked.id);
         self.give(asked.id, &asked.owner, asked.node.as_str().into());
         SlotOutcome::Taken { taken }
+    }
+
+    /// Why that owner must not have another slot now.
+    fn refusal(&self, asked: &SlotAsked, limits: SlotLimits, now_ms: u64) -> Option<SlotOutcome> {
+        if self.room(&asked.owner, limits) == 0 {
+            return Some(SlotOutcome::OwnSessions);
+        }
+        // On its own node nobody passes those either who are only held.
+        let next = self.first(limits, now_ms, Some(&asked.node));
+        next.map(|_| SlotOutcome::Line { waiting: self.places.len() as u64 })
     }
 
     /// See [`crate::store::Store::join_line`].
