@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -244,3 +244,15 @@ def show_logs() -> None:
     """Prints the end of what every process said."""
     for log in sorted(directory.glob("*.log")):
         say(f"--- {log.name}\n{log.read_text(errors='replace')[-1500:]}")
+
+
+def carry_out(test: Callable[[], Coroutine[object, object, None]]) -> None:
+    """Runs a whole test and ends the program with its exit code. A test that breaks off has failed."""
+    try:
+        asyncio.run(test())
+    except Exception as error:
+        check("the test comes to its end", False, repr(error))
+        show_logs()
+    finally:
+        code = finish()
+    sys.exit(code)

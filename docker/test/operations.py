@@ -14,14 +14,13 @@ import json
 import os
 import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from harness import Door, call, check, directory, eventually, finish, programs, say, show_logs, start
+from harness import Door, call, carry_out, check, directory, eventually, programs, say, start
 
 PROJECT = f"cc-gateway-operations-{os.getpid()}"
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -274,11 +273,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(main())
-    except Exception as error:
-        check("the test comes to its end", False, repr(error))
-        show_logs()
-    finally:
-        code = finish()
-    sys.exit(code)
+    carry_out(main)

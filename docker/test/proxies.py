@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from websockets.asyncio.client import ClientConnection
@@ -21,8 +20,8 @@ from websockets.exceptions import InvalidStatus
 
 import several
 from harness import (
-    CALLER, CLAIMED, IDLE, NAME, OTHER, PING, Door, Gateway, adapted, call, check, directory, eventually, finish, free_port,
-    gateway, nginx_arguments, program, say, show_logs, start, stop, text_until_end,
+    CALLER, CLAIMED, IDLE, NAME, OTHER, PING, Door, Gateway, adapted, call, carry_out, check, directory, eventually, free_port,
+    gateway, nginx_arguments, program, say, start, stop, text_until_end,
 )
 
 
@@ -151,11 +150,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(main())
-    except Exception as error:
-        check("the test comes to its end", False, repr(error))
-        show_logs()
-    finally:
-        code = finish()
-    sys.exit(code)
+    carry_out(main)

@@ -9,19 +9,17 @@ differs from `docker compose … --scale gateway=3`, whose `!reset` and `!overri
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
 import os
 import re
 import secrets
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
 
-from harness import PASSWORD, Gateway, check, directory, eventually, finish, programs, say, show_logs, start
+from harness import PASSWORD, Gateway, carry_out, check, directory, eventually, programs, say, start
 from several import ADDRESSES, behind_nginx, nginx_for_several, node
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -154,11 +152,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        asyncio.run(main())
-    except Exception as error:
-        check("the test comes to its end", False, repr(error))
-        show_logs()
-    finally:
-        code = finish()
-    sys.exit(code)
+    carry_out(main)
