@@ -25,13 +25,7 @@ struct Lag {
 /// One session, one client.
 pub(crate) fn one_session(size: Size) -> Vec<Row> {
     let (ours, theirs) = turns(size, 1, size.count(1, 10));
-    let row = |measure, ours, theirs, target| Row {
-        work: format!("one session at {PACE} lines/s"),
-        measure,
-        ours,
-        peer: Some(Peer { name: "websocketd", samples: theirs }),
-        target,
-    };
+    let row = rows_of(format!("one session at {PACE} lines/s"));
     vec![
         row("added latency p50, µs", ours.half, theirs.half, Target::AtMost(0.7)),
         row("added latency p99, µs", ours.most, theirs.most, Target::AtMost(1.0)),
@@ -41,18 +35,20 @@ pub(crate) fn one_session(size: Size) -> Vec<Row> {
 /// Fifty sessions, each with a client of its own.
 pub(crate) fn many_sessions(size: Size) -> Vec<Row> {
     let (ours, theirs) = turns(size, 50, size.count(1, 10));
-    let row = |measure, ours, theirs, target| Row {
-        work: format!("50 sessions at {PACE} lines/s"),
-        measure,
-        ours,
-        peer: Some(Peer { name: "websocketd", samples: theirs }),
-        target,
-    };
+    let row = rows_of(format!("50 sessions at {PACE} lines/s"));
     vec![
         row("added latency p50, µs", ours.half, theirs.half, Target::None),
         row("added latency p99, µs", ours.most, theirs.most, Target::AtMost(1.0)),
         row("CPU s", ours.cpu, theirs.cpu, Target::AtMost(0.5)),
     ]
+}
+
+/// What makes rows of that work out of ours, websocketd's, and what is asked of them.
+fn rows_of(work: String) -> impl Fn(&'static str, Samples, Samples, Target) -> Row {
+    move |measure, ours, theirs, target| {
+        let peer = Some(Peer { name: "websocketd", samples: theirs });
+        Row { work: work.clone(), measure, ours, peer, target }
+    }
 }
 
 /// Microseconds of the gateway's processor time for each line of so many sessions at once.
