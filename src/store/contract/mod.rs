@@ -190,8 +190,9 @@ macro_rules! store_contract {
         {
             $($({
                 tracing::info!(behaviour = stringify!($behaviour), "store contract");
-                let store = make().await;
-                $behaviour(store.clone()).await?;
+                // On the heap: all of them are one future, and the stack of a test is small.
+                let store = Box::pin(make()).await;
+                Box::pin($behaviour(store.clone())).await?;
                 store.close().await;
             })+)+
             Ok(())
