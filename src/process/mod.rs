@@ -14,6 +14,7 @@ mod launch;
 mod leaders;
 mod lines;
 mod output;
+mod pipe;
 mod pre_exec;
 mod proc_fs;
 mod reaper;

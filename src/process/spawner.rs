@@ -4,7 +4,7 @@
 //! name, and it never ends. It also waits for orphans, see `reaper`.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::AssertUnwindSafe;
 use std::process::Stdio;
@@ -143,12 +143,10 @@ fn fork(launch: &Launch, leaders: &Arc<Leaders>) -> Result<Process, SpawnError> 
     let handle = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(SpawnError::Ending)?;
     let exited = rustix::process::pidfd_open(handle, PidfdFlags::NONBLOCK)
         .map_err(|errno| SpawnError::from_spawn(&errno.into()))?;
-    let stdout = child.stdout.as_ref().map(|stdout| stdout.as_fd().try_clone_to_owned()).transpose();
-    let stdout = stdout.map_err(|error| SpawnError::from_spawn(&error))?.ok_or(SpawnError::Ending)?;
     let exited = watch(exited).map_err(|error| SpawnError::from_spawn(&error))?;
-    let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
+    let stdin = child.stdin.take();
     let leader = Arc::new(Leader::new(pid, launch.marker.clone(), Arc::clone(leaders)));
-    let source = OutputSource { child, stdout_handle: stdout, stderr, exited };
+    let source = OutputSource { child, exited };
     let output = Output::new(source, Arc::clone(&leader), launch.max_line_bytes, launch.output_grace);
     Ok(Process { pid, stdin, output, control: ProcessControl::new(leader) })
 }
