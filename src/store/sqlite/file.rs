@@ -77,7 +77,7 @@ pub(super) fn prepare(file: &Path, _lock: &InstanceLock) -> Result<(), StoreErro
     Ok(())
 }
 
-fn open_private(path: &Path) -> io::Result<File> {
+pub(super) fn open_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(path)
 }
 
@@ -87,7 +87,7 @@ fn lock_path(file: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn cannot(what: &'static str, error: &io::Error) -> StoreError {
+pub(super) fn cannot(what: &'static str, error: &io::Error) -> StoreError {
     tracing::warn!(store = "sqlite", doing = what, %error, "the embedded store failed");
     match error.kind() {
         io::ErrorKind::NotFound => StoreError::Away("its directory does not exist".to_owned()),

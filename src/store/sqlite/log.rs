@@ -4,26 +4,30 @@
 //! `sessions.bytes` the sum of its payloads;
 //! batches of a session follow each other without a gap; nothing follows a session's last event.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::fault::{Fault, from_stored, to_stored};
+use super::journal::Entry;
 use super::rows::{self, damaged};
 use super::sessions::{self, Head};
 use crate::api::selector::TypeSet;
 use crate::store::{Batch, LogBounds, READ_BATCHES, SessionPatch, StoreError};
 
-/// See [`crate::store::Store::append`].
-pub(super) fn append(connection: &Connection, id: Uuid, epoch: u64, batch: &Batch) -> Result<(), Fault> {
+/// See [`crate::store::Store::append`]. `false`: that very batch was in the log already.
+pub(super) fn append(connection: &Connection, id: Uuid, epoch: u64, batch: &Batch) -> Result<bool, Fault> {
     let head = owned(connection, id, epoch)?;
     if is_stored(connection, &head, batch)? {
-        return Ok(());
+        return Ok(false);
     }
     if head.has_ended {
         return Err(StoreError::NotOwner.into());
     }
-    push(connection, &head, batch)
+    push(connection, &head, batch).map(|()| true)
 }
 
 /// See [`crate::store::Store::end_session`].
@@ -43,6 +47,38 @@ pub(super) fn end(
     let ended = patch.ended.as_ref().map(rows::to_json).transpose()?;
     push(connection, &head, batch)?;
     sessions::mark_ended(connection, head.key, patch, ended.as_deref())
+}
+
+/// Puts what the journal has kept into the logs. What is there already is passed over. What does not fit (it was kept
+/// before a loss of power, of which the database remembers less) is told and left out.
+pub(super) fn settle(connection: &Connection, entries: &[Entry]) -> Result<(), Fault> {
+    // The heads, and by how many bytes those that have moved have grown.
+    let mut heads: HashMap<Uuid, (Head, Option<u64>)> = HashMap::new();
+    for Entry { session, epoch, batch } in entries {
+        let (head, bytes) = match heads.entry(*session) {
+            Occupied(known) => known.into_mut(),
+            Vacant(unknown) => match sessions::head(connection, *session) {
+                Ok(head) => unknown.insert((head, None)),
+                Err(Fault::Refused(StoreError::Missing)) => continue,
+                Err(fault) => return Err(fault),
+            },
+        };
+        if batch.last_seq <= head.last_seq {
+            continue;
+        }
+        if head.epoch != *epoch || head.has_ended || batch.first_seq != head.last_seq + 1 {
+            tracing::error!(
+                store = "sqlite", %session, first_seq = batch.first_seq, head = head.last_seq,
+                "events of the journal don't follow what the database holds; they are left out"
+            );
+            continue;
+        }
+        insert(connection, head.key, batch)?;
+        head.last_seq = batch.last_seq;
+        *bytes = Some(bytes.unwrap_or(0) + batch.payload.len() as u64);
+    }
+    let moved = heads.values().filter_map(|(head, bytes)| Some((head, (*bytes)?)));
+    moved.map(|(head, bytes)| move_head(connection, head.key, head.last_seq, bytes)).collect()
 }
 
 /// The session, if `epoch` is its current one.
@@ -79,16 +115,25 @@ fn push(connection: &Connection, head: &Head, batch: &Batch) -> Result<(), Fault
     if batch.first_seq != expected || batch.last_seq < batch.first_seq {
         return Err(StoreError::Gap { expected, found: batch.first_seq }.into());
     }
+    insert(connection, head.key, batch)?;
+    move_head(connection, head.key, batch.last_seq, batch.payload.len() as u64)
+}
+
+fn insert(connection: &Connection, session: i64, batch: &Batch) -> Result<(), Fault> {
     let (first, last) = (to_stored(batch.first_seq)?, to_stored(batch.last_seq)?);
-    let bytes = to_stored(batch.payload.len() as u64)?;
     connection
         .prepare_cached(
             "INSERT INTO batches (session, last_seq, first_seq, types, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![head.key, last, first, batch.types.0, batch.payload.as_ref()])?;
+        .execute(params![session, last, first, batch.types.0, batch.payload.as_ref()])?;
+    Ok(())
+}
+
+/// The log's head is `last_seq` now, and holds so many bytes more.
+fn move_head(connection: &Connection, session: i64, last_seq: u64, bytes: u64) -> Result<(), Fault> {
     connection
         .prepare_cached("UPDATE sessions SET last_seq = ?2, bytes = bytes + ?3 WHERE key = ?1")?
-        .execute(params![head.key, last, bytes])?;
+        .execute(params![session, to_stored(last_seq)?, to_stored(bytes)?])?;
     Ok(())
 }
 

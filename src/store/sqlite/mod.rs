@@ -1,14 +1,16 @@
 //! The embedded store: one SQLite file, one thread that writes, a few connections that read.
 //!
-//! Invariants: one gateway a file (`file`); what is acknowledged is committed (`writer`), and survives
-//! `kill -9` with `synchronous = NORMAL` and the loss of power with `FULL`; nothing costs more because the
-//! file is large (each query has its index). Only this module names SQLite.
+//! Invariants: one gateway a file (`file`); what is acknowledged is committed (`writer`) or in the journal beside the
+//! file (`journal`), and survives `kill -9` with `synchronous = NORMAL` and the loss of power with `FULL`; whoever reads
+//! gets what was acknowledged before; nothing costs more because the file is large (each query has its index). Only this
+//! module names SQLite.
 
 mod accounts;
 mod audit;
 mod examine;
 mod fault;
 mod file;
+mod journal;
 mod line;
 mod listing;
 mod log;
@@ -16,6 +18,7 @@ mod nodes;
 mod notes;
 mod put_away;
 mod readers;
+mod record;
 mod retention;
 mod rows;
 mod schema;
@@ -29,6 +32,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -36,10 +40,11 @@ use rusqlite::Connection;
 use uuid::Uuid;
 
 use self::fault::Fault;
+use self::journal::{Journal, Taken};
 use self::nodes::Nodes;
 use self::readers::Readers;
 use self::slots::Slots;
-use self::writer::Writer;
+use self::writer::{Touches, Writer};
 use super::{
     Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, Finding, LineLimits, LineOutcome, ListQuery,
     LogBounds, NewSession, NodeSeen, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch,
@@ -48,6 +53,9 @@ use super::{
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::telemetry::time::now_ms;
+
+/// After so long at most what the journal keeps is put into the database.
+const SETTLED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What a closed store answers.
 fn closed() -> StoreError {
@@ -58,6 +66,8 @@ fn closed() -> StoreError {
 pub struct SqliteStore {
     /// `None` once closed. Held only to clone or to take it.
     writer: Mutex<Option<Writer>>,
+    /// Shared with the writing thread.
+    journal: Arc<Journal>,
     readers: Arc<Readers>,
     slots: Slots,
     nodes: Nodes,
@@ -92,11 +102,14 @@ impl SqliteStore {
     pub fn open(path: &Path, synchronous: SqliteSynchronous) -> Result<Self, StoreError> {
         let lock = file::lock(path)?;
         file::prepare(path, &lock)?;
-        let connection = schema::connect_writer(path, synchronous).map_err(|fault| fault.into_store_error("open"))?;
-        let (writer, thread) = Writer::start(path.to_owned(), synchronous, connection, lock)?;
+        let mut connection =
+            schema::connect_writer(path, synchronous).map_err(|fault| fault.into_store_error("open"))?;
+        let journal = Arc::new(recovered(path, synchronous, &mut connection)?);
+        let (writer, thread) = Writer::start(path.to_owned(), synchronous, connection, lock, Arc::clone(&journal))?;
         let readers = Arc::new(Readers::new(path.to_owned()));
         Ok(Self {
             writer: Mutex::new(Some(writer)),
+            journal,
             readers,
             slots: Slots::new(),
             nodes: Nodes::default(),
@@ -106,13 +119,25 @@ impl SqliteStore {
         })
     }
 
+    fn writer(&self) -> Result<Writer, StoreError> {
+        self.writer.lock().clone().ok_or_else(closed)
+    }
+
     async fn write<T, W>(&self, name: &'static str, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        let writer = self.writer.lock().clone();
-        writer.ok_or_else(closed)?.write(name, work).await
+        self.writer()?.write(name, Touches::Nothing, work).await
+    }
+
+    /// A write after which the journal must learn anew about the session.
+    async fn change<T, W>(&self, name: &'static str, session: Uuid, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        self.writer()?.write(name, Touches::Changes(session), work).await
     }
 
     async fn read_with<T, W>(&self, name: &'static str, work: W) -> Result<T, StoreError>
@@ -122,6 +147,37 @@ impl SqliteStore {
     {
         self.readers.read(name, work).await
     }
+
+    /// A read that is to see what was acknowledged before: of that session, or of all.
+    async fn read_settled<T, W>(&self, name: &'static str, session: Option<Uuid>, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
+    {
+        if self.journal.is_ahead(session) {
+            self.write("settled", |_| Ok(())).await?;
+        }
+        self.read_with(name, work).await
+    }
+}
+
+/// The journal, after what an earlier gateway left in it was put into the database.
+fn recovered(path: &Path, synchronous: SqliteSynchronous, connection: &mut Connection) -> Result<Journal, StoreError> {
+    let failed = |error: std::io::Error| file::cannot("open the journal", &error);
+    let (journal, left) = Journal::open(path).map_err(failed)?;
+    if !left.is_empty() {
+        let settled = connection
+            .transaction()
+            .map_err(Fault::from)
+            .and_then(|transaction| log::settle(&transaction, &left).and_then(|()| Ok(transaction.commit()?)));
+        settled.map_err(|fault| fault.into_store_error("recover"))?;
+        tracing::info!(store = "sqlite", batches = left.len(), "the journal of an earlier gateway was taken over");
+    }
+    journal.clear().map_err(failed)?;
+    Ok(match synchronous {
+        SqliteSynchronous::Normal => journal,
+        SqliteSynchronous::Full => Journal::none(),
+    })
 }
 
 impl Drop for SqliteStore {
@@ -149,20 +205,23 @@ impl Store for SqliteStore {
     }
 
     async fn update_session(&self, id: Uuid, epoch: u64, patch: SessionPatch) -> Result<(), StoreError> {
-        self.write("update_session", move |connection| sessions::update(connection, id, epoch, &patch)).await
+        let touches = if patch.owner.is_some() { Touches::Changes(id) } else { Touches::Nothing };
+        let work = move |connection: &Connection| sessions::update(connection, id, epoch, &patch);
+        self.writer()?.write("update_session", touches, work).await
     }
 
     async fn session(&self, id: Uuid) -> Result<Option<SessionRow>, StoreError> {
-        self.read_with("session", move |connection| sessions::find(connection, id)).await
+        self.read_settled("session", Some(id), move |connection| sessions::find(connection, id)).await
     }
 
     async fn list_sessions(&self, query: ListQuery) -> Result<Page, StoreError> {
-        self.read_with("list_sessions", move |connection| listing::page(connection, &query)).await
+        self.read_settled("list_sessions", None, move |connection| listing::page(connection, &query)).await
     }
 
     async fn session_by_key(&self, owner: &str, key: &str) -> Result<Option<(SessionRow, String)>, StoreError> {
         let (owner, key) = (owner.to_owned(), key.to_owned());
-        self.read_with("session_by_key", move |connection| sessions::find_by_key(connection, &owner, &key)).await
+        self.read_settled("session_by_key", None, move |connection| sessions::find_by_key(connection, &owner, &key))
+            .await
     }
 
     async fn key_of_session(&self, id: Uuid) -> Result<Option<(String, String)>, StoreError> {
@@ -175,19 +234,35 @@ impl Store for SqliteStore {
 
     async fn unfinished_sessions(&self, node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
         let node = node.map(str::to_owned);
-        self.read_with("unfinished_sessions", move |connection| listing::unfinished(connection, node.as_deref())).await
+        self.read_settled("unfinished_sessions", None, move |connection| {
+            listing::unfinished(connection, node.as_deref())
+        })
+        .await
     }
 
     async fn put_away_sessions(&self, query: PutAwayQuery) -> Result<Vec<SessionRow>, StoreError> {
-        self.read_with("put_away_sessions", move |connection| put_away::page(connection, &query)).await
+        self.read_settled("put_away_sessions", None, move |connection| put_away::page(connection, &query)).await
     }
 
     async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
-        self.write("append", move |connection| log::append(connection, id, epoch, &batch)).await
+        let writer = self.writer()?;
+        match self.journal.append(id, epoch, &batch) {
+            Taken::Kept => return Ok(()),
+            Taken::First => {
+                writer.settle_after(SETTLED_WITHIN);
+                return Ok(());
+            }
+            Taken::Much => {
+                writer.settle();
+                return Ok(());
+            }
+            Taken::No => {}
+        }
+        writer.append(id, epoch, batch).await
     }
 
     async fn end_session(&self, id: Uuid, epoch: u64, batch: Batch, patch: SessionPatch) -> Result<(), StoreError> {
-        self.write("end_session", move |connection| log::end(connection, id, epoch, &batch, &patch)).await
+        self.change("end_session", id, move |connection| log::end(connection, id, epoch, &batch, &patch)).await
     }
 
     async fn read(
@@ -197,11 +272,12 @@ impl Store for SqliteStore {
         wanted: TypeSet,
         max_bytes: usize,
     ) -> Result<Vec<Batch>, StoreError> {
-        self.read_with("read", move |connection| log::read(connection, id, after_seq, wanted, max_bytes)).await
+        self.read_settled("read", Some(id), move |connection| log::read(connection, id, after_seq, wanted, max_bytes))
+            .await
     }
 
     async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError> {
-        self.read_with("bounds", move |connection| log::bounds(connection, id)).await
+        self.read_settled("bounds", Some(id), move |connection| log::bounds(connection, id)).await
     }
 
     async fn cut_head(&self, id: Uuid, epoch: u64, keep_bytes: u64, max_batches: u32) -> Result<LogBounds, StoreError> {
@@ -210,15 +286,15 @@ impl Store for SqliteStore {
     }
 
     async fn ended_sessions(&self, query: EndedQuery) -> Result<Vec<EndedRow>, StoreError> {
-        self.read_with("ended_sessions", move |connection| retention::ended(connection, &query)).await
+        self.read_settled("ended_sessions", None, move |connection| retention::ended(connection, &query)).await
     }
 
     async fn kept_bytes(&self) -> Result<u64, StoreError> {
-        self.read_with("kept_bytes", retention::kept_bytes).await
+        self.read_settled("kept_bytes", None, retention::kept_bytes).await
     }
 
     async fn remove_session(&self, id: Uuid) -> Result<bool, StoreError> {
-        self.write("remove_session", move |connection| retention::remove(connection, id)).await
+        self.change("remove_session", id, move |connection| retention::remove(connection, id)).await
     }
 
     async fn purge(&self, max_batches: u32) -> Result<bool, StoreError> {
@@ -368,7 +444,7 @@ impl Store for SqliteStore {
     }
 
     async fn examine(&self) -> Result<Vec<Finding>, StoreError> {
-        self.read_with("examine", examine::all).await
+        self.read_settled("examine", None, examine::all).await
     }
 
     async fn close(&self) {

@@ -19,9 +19,14 @@ const APPLICATION_ID: i32 = 0x6363_6777;
 /// How long a connection waits for a lock that another program (a person's `sqlite3`, a backup) holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Pages in the write-ahead log at which the writer copies them into the file: 16 MiB. Fewer and longer
-/// checkpoints cost less, because a page that changed often is copied once.
-const CHECKPOINT_PAGES: u32 = 4_096;
+/// The size of a new file's pages, in bytes. A page is written with two calls to the write-ahead log, and read and written
+/// once more at a checkpoint, whatever its size: most of what is kept are long payloads, and the small changes of many
+/// sessions come together.
+pub(super) const PAGE: u32 = 16 * 1024;
+
+/// Bytes in the write-ahead log at which the writer copies its pages into the file. Fewer and longer checkpoints cost
+/// less, because a page that changed often is copied once.
+const CHECKPOINT: u32 = 16 * 1024 * 1024;
 
 /// The write-ahead log is cut to this size after a checkpoint.
 const LOG_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
@@ -203,6 +208,8 @@ const ACCESS_AND_AUDIT: &str = "
 pub(super) fn connect_writer(file: &Path, synchronous: SqliteSynchronous) -> Result<Connection, Fault> {
     let mut connection = connect(file)?;
     check_identity(&connection)?;
+    // Heard before the first table is made; later it says nothing.
+    connection.pragma_update(None, "page_size", PAGE)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(
@@ -214,7 +221,8 @@ pub(super) fn connect_writer(file: &Path, synchronous: SqliteSynchronous) -> Res
         SqliteSynchronous::Full => "FULL",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    let page: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT / page.max(1))?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_SIZE_LIMIT, |_| Ok(()))?;
     connection.pragma_update(None, "cache_size", -8_192)?;
     bring_up_to_date(&mut connection)?;

@@ -1,6 +1,7 @@
-//! The one thread that writes: it takes whatever waits and commits it as one transaction.
+//! The one thread that writes the database: it takes whatever waits and commits it as one transaction.
 //!
 //! Invariants:
+//! - What waits in the journal goes first: a job sees all that was acknowledged before it came.
 //! - A job is acknowledged only after the transaction that holds it is committed.
 //! - A job that is refused has written nothing and its neighbours are committed. If SQLite fails within a
 //!   group, the group is rolled back and each job runs again, alone: one bad job fails by itself.
@@ -9,22 +10,38 @@
 //! It must not know what the jobs do.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use super::fault::Fault;
 use super::file::InstanceLock;
-use super::schema;
+use super::journal::{Entry, Journal};
+use super::{log, schema};
 use crate::config::settings::SqliteSynchronous;
-use crate::store::StoreError;
+use crate::store::{Batch, StoreError};
+use crate::telemetry::tasks;
 
 /// Jobs that may wait; whoever comes when all places are taken waits for one.
 const QUEUE: usize = 1_024;
 
 /// Jobs committed together at most, so that the first of them does not wait for ever.
 const GROUP: usize = 512;
+
+/// What a write means for the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Touches {
+    /// No session's log, nor its owner.
+    Nothing,
+    /// This session, in more than its log's newest batch.
+    Changes(Uuid),
+    /// It has appended to the log of this session, by the owner of this epoch; the log's new head.
+    Appends(Uuid, u64, u64),
+}
 
 /// One write. Run once or, if its group failed, a second time on a rolled back connection.
 trait Job: Send {
@@ -36,10 +53,13 @@ trait Job: Send {
     fn fail(self: Box<Self>, error: StoreError);
     /// A word for the log.
     fn name(&self) -> &'static str;
+    /// What it means for the journal: before it has run, and afterwards.
+    fn touches(&self) -> Touches;
 }
 
 struct Task<T, W> {
     name: &'static str,
+    touches: Touches,
     work: W,
     answer: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -73,6 +93,73 @@ where
     fn name(&self) -> &'static str {
         self.name
     }
+
+    fn touches(&self) -> Touches {
+        self.touches
+    }
+}
+
+/// A batch that the journal does not take.
+struct Append {
+    session: Uuid,
+    epoch: u64,
+    batch: Batch,
+    /// Whether it was not in the log before.
+    answer: Option<Result<bool, StoreError>>,
+    reply: oneshot::Sender<Result<(), StoreError>>,
+}
+
+impl Job for Append {
+    fn run(&mut self, connection: &Connection) -> Result<(), Fault> {
+        self.answer = match log::append(connection, self.session, self.epoch, &self.batch) {
+            Ok(is_new) => Some(Ok(is_new)),
+            Err(Fault::Refused(error)) => Some(Err(error)),
+            Err(fault) => return Err(fault),
+        };
+        Ok(())
+    }
+
+    fn acknowledge(self: Box<Self>) {
+        if let Some(answer) = self.answer {
+            drop(self.reply.send(answer.map(|_| ())));
+        }
+    }
+
+    fn fail(self: Box<Self>, error: StoreError) {
+        drop(self.reply.send(Err(error)));
+    }
+
+    fn name(&self) -> &'static str {
+        "append"
+    }
+
+    fn touches(&self) -> Touches {
+        match self.answer {
+            Some(Ok(true)) => Touches::Appends(self.session, self.epoch, self.batch.last_seq),
+            _ => Touches::Nothing,
+        }
+    }
+}
+
+/// Waits for nothing: what waits in the journal is put into the database.
+struct Settle;
+
+impl Job for Settle {
+    fn run(&mut self, _: &Connection) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn acknowledge(self: Box<Self>) {}
+
+    fn fail(self: Box<Self>, _: StoreError) {}
+
+    fn name(&self) -> &'static str {
+        "settle"
+    }
+
+    fn touches(&self) -> Touches {
+        Touches::Nothing
+    }
 }
 
 /// The way to the writing thread.
@@ -89,9 +176,10 @@ impl Writer {
         synchronous: SqliteSynchronous,
         connection: Connection,
         lock: InstanceLock,
+        journal: Arc<Journal>,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        let thread = Thread { file, synchronous, connection: Some(connection), waiting };
+        let thread = Thread { file, synchronous, connection: Some(connection), waiting, journal };
         let handle = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
@@ -108,15 +196,40 @@ impl Writer {
     /// Has `work` done and committed. Work that has begun is done even if the caller goes away.
     ///
     /// `work` checks first and writes then: what it refuses must have written nothing.
-    pub(super) async fn write<T, W>(&self, name: &'static str, work: W) -> Result<T, StoreError>
+    pub(super) async fn write<T, W>(&self, name: &'static str, touches: Touches, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let task = Task { name, work, answer: None, reply };
+        let task = Task { name, touches, work, answer: None, reply };
         self.jobs.send(Box::new(task)).await.map_err(|_| super::closed())?;
         answer.await.map_err(|_| super::closed())?
+    }
+
+    /// Has a batch appended and committed, as [`log::append`] does.
+    pub(super) async fn append(&self, session: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Append { session, epoch, batch, answer: None, reply };
+        self.jobs.send(Box::new(job)).await.map_err(|_| super::closed())?;
+        answer.await.map_err(|_| super::closed())?
+    }
+
+    /// Has what waits in the journal put into the database soon.
+    pub(super) fn settle(&self) {
+        // If so much waits, the journal's turn comes with it.
+        drop(self.jobs.try_send(Box::new(Settle)));
+    }
+
+    /// The same after a while, unless the store is closed by then.
+    pub(super) fn settle_after(&self, delay: Duration) {
+        let jobs = self.jobs.downgrade();
+        tasks::spawn("journal-settles", async move {
+            tokio::time::sleep(delay).await;
+            if let Some(jobs) = jobs.upgrade() {
+                Self { jobs }.settle();
+            }
+        });
     }
 }
 
@@ -125,6 +238,7 @@ struct Thread {
     synchronous: SqliteSynchronous,
     connection: Option<Connection>,
     waiting: mpsc::Receiver<Box<dyn Job>>,
+    journal: Arc<Journal>,
 }
 
 impl Thread {
@@ -132,6 +246,12 @@ impl Thread {
         let mut group = Vec::with_capacity(GROUP);
         while self.waiting.blocking_recv_many(&mut group, GROUP) > 0 {
             self.commit(&mut group);
+        }
+        self.commit(&mut group);
+        if !self.journal.is_ahead(None)
+            && let Err(error) = self.journal.clear()
+        {
+            tracing::warn!(store = "sqlite", %error, "the journal was not cleared; what is in it is kept twice");
         }
         if let Some(connection) = self.connection.take()
             && let Err((_, error)) = connection.close()
@@ -141,30 +261,93 @@ impl Thread {
     }
 
     fn commit(&mut self, group: &mut Vec<Box<dyn Job>>) {
-        match self.transaction(group) {
-            Ok(()) => group.drain(..).for_each(Job::acknowledge),
-            Err(Failed::Before(error)) => group.drain(..).for_each(|job| job.fail(error.clone())),
-            Err(Failed::Within(error)) if group.len() == 1 => group.drain(..).for_each(|job| job.fail(error.clone())),
-            Err(Failed::Within(_)) => {
-                for job in group.drain(..) {
-                    self.commit_alone(job);
+        let changed = group.iter().filter_map(|job| match job.touches() {
+            Touches::Changes(session) => Some(session),
+            Touches::Nothing | Touches::Appends(..) => None,
+        });
+        let entries = self.journal.take(changed);
+        match self.transaction(&entries, group) {
+            Ok(()) => {
+                self.journal.applied(&entries);
+                group.drain(..).for_each(|job| self.acknowledge(job));
+            }
+            Err(Failed::Before(error)) => {
+                self.journal.put_back(entries);
+                group.drain(..).for_each(|job| job.fail(error.clone()));
+            }
+            Err(Failed::Within(error)) if entries.is_empty() && group.len() == 1 => {
+                group.drain(..).for_each(|job| job.fail(error.clone()));
+            }
+            Err(Failed::Within(_)) => match self.settle(entries) {
+                Ok(()) => {
+                    for job in group.drain(..) {
+                        self.commit_alone(job);
+                    }
+                }
+                // What was acknowledged before comes first, or not at all.
+                Err(error) => group.drain(..).for_each(|job| job.fail(error.clone())),
+            },
+        }
+    }
+
+    /// Puts what waited in the journal into the database: together, or session by session where that fails.
+    fn settle(&mut self, entries: Vec<Entry>) -> Result<(), StoreError> {
+        if self.transaction(&entries, &mut []).is_ok() {
+            self.journal.applied(&entries);
+            return Ok(());
+        }
+        let mut sessions: Vec<Uuid> = entries.iter().map(|entry| entry.session).collect();
+        sessions.sort_unstable();
+        sessions.dedup();
+        let (mut failed, mut outcome) = (Vec::new(), Ok(()));
+        for session in sessions {
+            let its: Vec<Entry> = entries.iter().filter(|entry| entry.session == session).cloned().collect();
+            match self.transaction(&its, &mut []) {
+                Ok(()) => {}
+                Err(Failed::Before(error) | Failed::Within(error)) if error.retryable() => {
+                    failed.extend(its);
+                    outcome = Err(error);
+                }
+                Err(Failed::Before(error) | Failed::Within(error)) => {
+                    // Its next append meets the gap and tells its owner.
+                    tracing::error!(store = "sqlite", %session, %error, "events can't be put into the database");
+                    self.journal.forget(session);
                 }
             }
         }
+        if failed.is_empty() {
+            self.journal.applied(&entries);
+        } else {
+            self.journal.put_back(failed);
+        }
+        outcome
     }
 
     fn commit_alone(&mut self, job: Box<dyn Job>) {
         let mut alone = [job];
-        let outcome = self.transaction(&mut alone);
+        let outcome = self.transaction(&[], &mut alone);
         let [job] = alone;
         match outcome {
-            Ok(()) => job.acknowledge(),
+            Ok(()) => self.acknowledge(job),
             Err(Failed::Before(error) | Failed::Within(error)) => job.fail(error),
         }
     }
 
-    /// Runs the jobs in one transaction and commits it, or rolls it back.
-    fn transaction(&mut self, group: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+    /// The job is committed: the journal is told what it has changed, and then whoever waits.
+    fn acknowledge(&self, job: Box<dyn Job>) {
+        match job.touches() {
+            Touches::Changes(session) => self.journal.forget(session),
+            Touches::Appends(session, epoch, head) => self.journal.learn(session, epoch, head),
+            Touches::Nothing => {}
+        }
+        job.acknowledge();
+    }
+
+    /// Puts the entries into the database and runs the jobs, in one transaction that is committed or rolled back.
+    fn transaction(&mut self, entries: &[Entry], group: &mut [Box<dyn Job>]) -> Result<(), Failed> {
+        if entries.is_empty() && group.iter().all(|job| job.name() == "settle") {
+            return Ok(());
+        }
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => schema::connect_writer(&self.file, self.synchronous)
@@ -173,11 +356,12 @@ impl Thread {
         if let Err(error) = execute(&connection, "BEGIN IMMEDIATE") {
             return Err(Failed::Before(self.give_back(connection, error.into(), "begin")));
         }
-        let mut outcome = Ok(());
+        let mut outcome = log::settle(&connection, entries).map_err(|fault| (fault, "settle"));
         for job in group {
-            if let Err(fault) = job.run(&connection) {
+            if outcome.is_ok()
+                && let Err(fault) = job.run(&connection)
+            {
                 outcome = Err((fault, job.name()));
-                break;
             }
         }
         let outcome = outcome.and_then(|()| execute(&connection, "COMMIT").map_err(|error| (error.into(), "commit")));

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{by_hand, open};
 use crate::api::selector::TypeSet;
 use crate::store::contract::sample;
-use crate::store::sqlite::SqliteStore;
+use crate::store::sqlite::{SqliteStore, schema};
 use crate::store::{Batch, EndedQuery, ListQuery, PutAwayQuery, Store, StoreError};
 
 /// A store with two sessions of three batches each, after somebody has run `sql` on its file.
@@ -123,8 +123,8 @@ async fn a_destroyed_page_is_damage_and_not_a_wrong_answer() {
         u64::from(root - 1)
     };
     let mut file = OpenOptions::new().write(true).open(&path).unwrap();
-    file.seek(SeekFrom::Start(page * 4_096)).unwrap();
-    file.write_all(&[0xEE; 4_096]).unwrap();
+    file.seek(SeekFrom::Start(page * u64::from(schema::PAGE))).unwrap();
+    file.write_all(&[0xEE; schema::PAGE as usize]).unwrap();
     drop(file);
 
     let store = open(&path).unwrap();

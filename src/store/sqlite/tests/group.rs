@@ -9,7 +9,8 @@ use super::{by_hand, lock_out, open, with_one_session};
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::store::contract::sample;
-use crate::store::sqlite::writer::Writer;
+use crate::store::sqlite::journal::Journal;
+use crate::store::sqlite::writer::{Touches, Writer};
 use crate::store::sqlite::{fault::Fault, file, log, schema, sessions};
 use crate::store::{Batch, Store, StoreError};
 
@@ -60,18 +61,24 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     let session = sample::session(1);
     sessions::create(&connection, &session).unwrap();
     connection.pragma_update_and_check(None, "max_page_count", 64, |_| Ok(())).unwrap();
-    let (writer, thread) = Writer::start(path, SqliteSynchronous::Normal, connection, lock).unwrap();
+    let (writer, thread) =
+        Writer::start(path, SqliteSynchronous::Normal, connection, lock, Journal::none().into()).unwrap();
 
     let big = Batch { payload: vec![1; 1_000_000].into(), ..sample::batch(2, 2) };
     let append = |batch: Batch| {
-        writer.write("append", move |connection: &Connection| log::append(connection, sample::id(1), 1, &batch))
+        writer.write("append", Touches::Nothing, move |connection: &Connection| {
+            log::append(connection, sample::id(1), 1, &batch)
+        })
     };
     let (first, second, third) = tokio::join!(append(sample::batch(1, 1)), append(big), append(sample::batch(2, 3)));
-    assert_eq!(first, Ok(()));
+    assert_eq!(first, Ok(true));
     assert_eq!(second, Err(StoreError::Away("the disk is full".to_owned())));
-    assert_eq!(third, Ok(()));
-    let head =
-        writer.write("head", |connection: &Connection| Ok(sessions::head(connection, sample::id(1))?.last_seq)).await;
+    assert_eq!(third, Ok(true));
+    let head = writer
+        .write("head", Touches::Nothing, |connection: &Connection| {
+            Ok(sessions::head(connection, sample::id(1))?.last_seq)
+        })
+        .await;
     assert_eq!(head, Ok(3));
     end(writer, thread);
 }
@@ -84,8 +91,9 @@ async fn after_an_error_of_the_disk_the_writer_opens_the_file_anew() {
     let lock = file::lock(&path).unwrap();
     // A connection that can't write stands for a disk that has gone away and comes back.
     let broken = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let (writer, thread) = Writer::start(path, SqliteSynchronous::Normal, broken, lock).unwrap();
-    let probe = || writer.write("check", |connection: &Connection| sessions::probe(connection, 1));
+    let (writer, thread) =
+        Writer::start(path, SqliteSynchronous::Normal, broken, lock, Journal::none().into()).unwrap();
+    let probe = || writer.write("check", Touches::Nothing, |connection: &Connection| sessions::probe(connection, 1));
     assert_eq!(probe().await, Err(StoreError::Away("its file can't be written".to_owned())));
     assert_eq!(probe().await, Ok(()));
     end(writer, thread);
