@@ -18,8 +18,8 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 pub const SUBPROTOCOL: &str = "cc-gateway.v1";
 /// Small read buffers keep an idle socket cheap; a long message grows the buffer for as long as it lasts.
 const READ_BUFFER: usize = 4 * 1024;
-/// Frames are collected up to this size before they are written to the socket.
-const WRITE_BUFFER: usize = 16 * 1024;
+/// Frames are collected up to this size before they are written to the socket. The buffer grows as it is used.
+const WRITE_BUFFER: usize = 128 * 1024;
 
 /// Why a request is not an upgrade to a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -66,8 +66,11 @@ pub(super) struct Outbox<S> {
     /// How many of them are filtered, and so may have to be told how far they have come.
     filtered: usize,
     wake: Arc<Notify>,
-    /// When the next ping is due. Asked before every message, since a reader who is behind always has more.
+    /// When the next ping is due. A reader who is behind always has more, so it is asked for after each turn, and before
+    /// what follows a write that had to wait.
     ping_at: Instant,
+    /// A write had to wait since the clock was looked at last.
+    waited: bool,
     sent: Counter,
     frames: Vec<Frame>,
 }
@@ -94,6 +97,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
             filtered: 0,
             wake: Arc::new(Notify::new()),
             ping_at,
+            waited: false,
             sent: events_sent(),
             frames: Vec::new(),
         }
@@ -133,6 +137,9 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
             fed |= self.drain_queue().await?;
             fed |= self.serve_attachments().await?;
             fed |= self.tell_cursors().await?;
+            if fed && Instant::now() >= self.ping_at {
+                self.ping().await?;
+            }
             if std::mem::take(&mut fed) {
                 self.flush().await?;
             }
@@ -280,6 +287,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
         self.sent.increment(frames.len() as u64);
         let mut translator = attachment.translator.take();
         let attached = Arc::clone(&attachment.attached);
+        let began = Instant::now();
         for frame in frames.drain(..) {
             let seq = frame.seq;
             match &mut translator {
@@ -291,11 +299,12 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
                 }
             }
             if let Some(attachment) = self.attachments.get_mut(at) {
-                (attachment.sent, attachment.told_at) = (seq, Instant::now());
+                attachment.sent = seq;
             }
         }
         if let Some(attachment) = self.attachments.get_mut(at) {
             attachment.translator = translator;
+            attachment.told_at = began;
         }
         self.frames = frames;
         Ok(true)
@@ -307,7 +316,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
 
     /// Feeds a message, and before it the ping that is due.
     async fn feed(&mut self, message: Message) -> Result<(), Close> {
-        if Instant::now() >= self.ping_at {
+        if std::mem::take(&mut self.waited) && Instant::now() >= self.ping_at {
             self.ping().await?;
         }
         self.put(message).await
@@ -324,35 +333,38 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
     }
 
     async fn put(&mut self, message: Message) -> Result<(), Close> {
-        let Self { sink, written, settings, close, attachments, .. } = self;
-        guarded(sink.feed(message), written, settings, close, attachments).await
+        let Self { sink, written, settings, close, attachments, waited, .. } = self;
+        *waited |= guarded(sink.feed(message), written, settings, close, attachments).await?;
+        Ok(())
     }
 
     async fn flush(&mut self) -> Result<(), Close> {
-        let Self { sink, written, settings, close, attachments, .. } = self;
-        guarded(sink.flush(), written, settings, close, attachments).await
+        let Self { sink, written, settings, close, attachments, waited, .. } = self;
+        *waited |= guarded(sink.flush(), written, settings, close, attachments).await?;
+        Ok(())
     }
 }
 
-/// A write that ends when the peer takes no byte for too long, or when the connection is to be closed.
+/// A write that ends when the peer takes no byte for too long, or when the connection is to be closed. Says whether it
+/// had to wait.
 async fn guarded(
     write: impl Future<Output = Result<(), Error>>,
     written: &Bytes,
     settings: &WebSocketSettings,
     close: &mut watch::Receiver<Option<Close>>,
     attachments: &[Attachment],
-) -> Result<(), Close> {
+) -> Result<bool, Close> {
     let mut write = std::pin::pin!(write);
     // Most writes are done at once; only a blocked one is watched.
     if let Some(outcome) = futures_util::FutureExt::now_or_never(write.as_mut()) {
-        return outcome.map_err(|_| Close::Gone);
+        return outcome.map(|()| false).map_err(|_| Close::Gone);
     }
     let limit = settings.slow_reader_timeout_seconds.duration();
     let mut watch = interval(WATCH_INTERVAL.min(limit));
     let (mut seen, mut since) = (written.count(), Instant::now());
     loop {
         tokio::select! {
-            outcome = write.as_mut() => return outcome.map_err(|_| Close::Gone),
+            outcome = write.as_mut() => return outcome.map(|()| true).map_err(|_| Close::Gone),
             _ = close.changed() => {
                 if let Some(reason) = *close.borrow() {
                     return Err(reason);
