@@ -5,13 +5,14 @@
 //! depends on a reader.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::log::Frame;
+use super::watchers::Watchers;
 use crate::api::selector::TypeSet;
 
 /// What a reader got from the tail.
@@ -38,8 +39,7 @@ pub struct Feed {
     forsaken: AtomicBool,
     /// See [`Feed::claim_following`].
     followed: AtomicBool,
-    /// One entry an attachment; a connection with several is woken once.
-    watchers: Mutex<Vec<Weak<Notify>>>,
+    watchers: Arc<Watchers>,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Feed {
             ended: AtomicBool::new(false),
             forsaken: AtomicBool::new(false),
             followed: AtomicBool::new(false),
-            watchers: Mutex::new(Vec::new()),
+            watchers: Arc::default(),
         }
     }
 
@@ -86,7 +86,7 @@ impl Feed {
             tail.clear();
             self.head.store(head, Ordering::Release);
         }
-        self.wake();
+        self.watchers.wake();
     }
 
     /// Makes acknowledged frames visible and wakes the watchers. What is visible already is passed over: a session that
@@ -107,7 +107,11 @@ impl Feed {
             self.head.store(last.0.max(head), Ordering::Release);
         }
         self.ended.fetch_or(last.1, Ordering::AcqRel);
-        self.wake();
+        if last.1 {
+            self.watchers.wake_now();
+        } else {
+            self.watchers.wake();
+        }
     }
 
     /// Has the session's last event been published?
@@ -120,7 +124,7 @@ impl Feed {
     /// they have what was published.
     pub fn forsake(&self) {
         self.forsaken.store(true, Ordering::Release);
-        self.wake();
+        self.watchers.wake_now();
     }
 
     /// See [`Feed::forsake`].
@@ -132,16 +136,6 @@ impl Feed {
     /// Is somebody following the log for this feed's readers? Says so once: who is told no has to do it.
     pub fn claim_following(&self) -> bool {
         !self.followed.swap(true, Ordering::AcqRel)
-    }
-
-    fn wake(&self) {
-        self.watchers.lock().retain(|watcher| match watcher.upgrade() {
-            Some(watcher) => {
-                watcher.notify_one();
-                true
-            }
-            None => false,
-        });
     }
 
     /// Empties the tail: whoever is behind reads the store.
@@ -181,18 +175,14 @@ impl Feed {
         TailRead::Here { to }
     }
 
-    /// `wake` is notified after each publish, until it is dropped.
+    /// `wake` is notified after what is published (see [`Watchers`]), until it is dropped.
     pub fn watch(&self, wake: &Arc<Notify>) {
-        self.watchers.lock().push(Arc::downgrade(wake));
+        self.watchers.add(wake);
     }
 
     /// Takes `wake` off again (one of its entries).
     pub fn unwatch(&self, wake: &Arc<Notify>) {
-        let mut watchers = self.watchers.lock();
-        let same = |watcher: &Weak<Notify>| std::ptr::eq(watcher.as_ptr(), Arc::as_ptr(wake));
-        if let Some(at) = watchers.iter().position(same) {
-            watchers.swap_remove(at);
-        }
+        self.watchers.remove(wake);
     }
 }
 
@@ -248,9 +238,9 @@ mod tests {
         feed.unwatch(&leaves);
         feed.publish(frames(1, 1));
         stays.notified().await;
-        assert_eq!(feed.watchers.lock().len(), 1);
+        assert_eq!(feed.watchers.count(), 1);
         drop(stays);
         feed.publish(frames(2, 1));
-        assert!(feed.watchers.lock().is_empty());
+        assert_eq!(feed.watchers.count(), 0);
     }
 }

@@ -36,6 +36,7 @@ pub mod retention;
 mod supervisor;
 mod view;
 mod warm;
+mod watchers;
 pub mod workspace;
 pub mod writer;
 
