@@ -128,7 +128,9 @@ pub async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(max_message_bytes))
         .max_frame_size(Some(max_message_bytes));
-    WebSocketStream::from_partially_read(stream, begun.into(), Role::Server, Some(config)).await
+    // Copied, though it could be moved: it is a slice, nearly always empty, of the buffer that the request was read into,
+    // and that buffer would be kept for as long as the socket lives.
+    WebSocketStream::from_partially_read(stream, begun.to_vec(), Role::Server, Some(config)).await
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
