@@ -59,7 +59,7 @@ impl Connection {
             progress.written.clone(),
             Arc::clone(settings),
         );
-        drop(outgoing.try_send(Outgoing::Notice(connected(&self.peer))));
+        drop(outgoing.try_send(Outgoing::Notice(connected(&self.peer).into())));
         let writer = tasks::spawn("ws-outbox", outbox.run());
         let calls = Calls::new(&self.peer, &self.dispatcher, outgoing, settings.max_calls_in_flight);
         let reader = Reader { settings: Arc::clone(settings), peer: Arc::clone(&self.peer), calls, progress };
@@ -77,7 +77,8 @@ impl Connection {
         // Calls under way are never cut off: a session half started would be nobody's.
         closed.calls.wait().await;
         for session in self.peer.take_held() {
-            self.sessions.let_go(&self.peer.principal, session).await;
+            // Boxed: it is several times as large as all else of this future, and needed once, if at all.
+            Box::pin(self.sessions.let_go(&self.peer.principal, session)).await;
         }
     }
 }
@@ -190,6 +191,9 @@ impl Reader {
     }
 }
 
+/// A message that waits for its turn. Boxed, because a queue has room for 32 of them from its beginning.
+type Waiting = (Rpc, OwnedSemaphorePermit);
+
 /// The calls of one connection: how many at once, and which keep their order.
 struct Calls {
     peer: Arc<Peer>,
@@ -197,9 +201,9 @@ struct Calls {
     outgoing: mpsc::Sender<Outgoing>,
     /// One permit a message under way; without one the socket is not read.
     permits: Arc<Semaphore>,
-    /// To the task that carries out one message after the other; made with the first that asks for it, since
-    /// a connection that only watches never does.
-    ordered: Option<mpsc::Sender<(Rpc, OwnedSemaphorePermit)>>,
+    /// To the task that carries out one message after the other; made with the first that must be, since a
+    /// connection without a session has none.
+    ordered: Option<mpsc::Sender<Box<Waiting>>>,
     tracker: TaskTracker,
 }
 
@@ -221,13 +225,14 @@ impl Calls {
     }
 
     /// The way to the task of the ordered calls.
-    fn ordered(&mut self) -> &mpsc::Sender<(Rpc, OwnedSemaphorePermit)> {
+    fn ordered(&mut self) -> &mpsc::Sender<Box<Waiting>> {
         let Self { peer, dispatcher, outgoing, tracker, .. } = self;
         self.ordered.get_or_insert_with(|| {
-            let (ordered, mut queue) = mpsc::channel::<(Rpc, OwnedSemaphorePermit)>(ORDERED_QUEUE);
+            let (ordered, mut queue) = mpsc::channel::<Box<Waiting>>(ORDERED_QUEUE);
             let (peer, dispatcher, outgoing) = (Arc::clone(peer), Arc::clone(dispatcher), outgoing.clone());
             let in_turn = async move {
-                while let Some((message, permit)) = queue.recv().await {
+                while let Some(waiting) = queue.recv().await {
+                    let (message, permit) = *waiting;
                     answer(dispatcher.dispatch(message, &peer).await, &outgoing).await;
                     drop(permit);
                 }
@@ -245,7 +250,7 @@ impl Calls {
         };
         let Ok(permit) = permit else { return false };
         if order(&message) == Order::Ordered {
-            return self.ordered().send((message, permit)).await.is_ok();
+            return self.ordered().send(Box::new((message, permit))).await.is_ok();
         }
         let (peer, dispatcher) = (Arc::clone(&self.peer), Arc::clone(&self.dispatcher));
         let outgoing = self.outgoing.clone();
@@ -265,7 +270,7 @@ impl Calls {
         let error = RpcError::new(ErrorKind::TooManyRequests, "too many messages on this connection; wait")
             .retry_after_ms(milliseconds);
         match refuse(message, &error) {
-            Some(text) => self.outgoing.send(Outgoing::Notice(text)).await.is_ok(),
+            Some(text) => self.outgoing.send(Outgoing::Notice(text.into())).await.is_ok(),
             None => true,
         }
     }
@@ -274,7 +279,7 @@ impl Calls {
 async fn answer(reply: Reply, outgoing: &mpsc::Sender<Outgoing>) {
     if reply.text.is_some() || !reply.attachments.is_empty() {
         // The writer may have gone; then nobody waits for the answer.
-        drop(outgoing.send(Outgoing::Reply(reply)).await);
+        drop(outgoing.send(Outgoing::Reply(Box::new(reply))).await);
     }
 }
 
