@@ -165,7 +165,8 @@ fn builder(limits: AcceptLimits) -> http1::Builder {
 
 /// Reads and drops what the client still sends, until it has read the answer and closes.
 async fn linger(mut stream: TcpStream) {
-    let mut waste = [0; 4_096];
+    // On the heap: within the future it would cost every connection, also those that never come here.
+    let mut waste = vec![0; 4_096];
     let hear_out = async {
         let mut heard = 0;
         while heard < LINGER_BYTES {

@@ -17,16 +17,16 @@ where
     F::Output: Send + 'static,
 {
     let span = tracing::info_span!(parent: None, "task", name);
-    let guarded = async move {
-        match std::panic::AssertUnwindSafe(future).catch_unwind().await {
-            Ok(output) => Some(output),
-            Err(_) => {
-                metrics::task_panicked(name);
-                tracing::error!(task = name, "a task panicked; this is a bug");
-                None
-            }
+    // Combinators, not an async block: that would hold the future twice, once as it came and once as it is awaited,
+    // and there is a task or more for every connection.
+    let guarded = std::panic::AssertUnwindSafe(future).catch_unwind().map(move |outcome| match outcome {
+        Ok(output) => Some(output),
+        Err(_) => {
+            metrics::task_panicked(name);
+            tracing::error!(task = name, "a task panicked; this is a bug");
+            None
         }
-    };
+    });
     #[expect(clippy::disallowed_methods, reason = "the one place that may")]
     tokio::spawn(guarded.instrument(span))
 }

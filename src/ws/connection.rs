@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_util::task::TaskTracker;
@@ -59,7 +59,7 @@ impl Connection {
             progress.written.clone(),
             Arc::clone(settings),
         );
-        drop(outgoing.try_send(Outgoing::Notice(connected(&self.peer))));
+        drop(outgoing.try_send(Outgoing::Notice(connected(&self.peer).into())));
         let writer = tasks::spawn("ws-outbox", outbox.run());
         let calls = Calls::new(&self.peer, &self.dispatcher, outgoing, settings.max_calls_in_flight);
         let reader = Reader { settings: Arc::clone(settings), peer: Arc::clone(&self.peer), calls, progress };
@@ -77,7 +77,8 @@ impl Connection {
         // Calls under way are never cut off: a session half started would be nobody's.
         closed.calls.wait().await;
         for session in self.peer.take_held() {
-            self.sessions.let_go(&self.peer.principal, session).await;
+            // Boxed: it is several times as large as all else of this future, and needed once, if at all.
+            Box::pin(self.sessions.let_go(&self.peer.principal, session)).await;
         }
     }
 }
@@ -91,7 +92,8 @@ struct Closed {
 /// Reads and drops what a peer still sends whose frames can't be read any more, until it closes. To close
 /// the socket with unread bytes in it would be a reset, which destroys the close frame on its way.
 async fn hear_out<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
-    let mut waste = [0; 4_096];
+    // On the heap: within the future it would cost every connection, also those that never come here.
+    let mut waste = vec![0; 4_096];
     let heard = async {
         stream.shutdown().await?;
         while stream.read(&mut waste).await? > 0 {}
@@ -130,7 +132,7 @@ where
 }
 
 impl Reader {
-    async fn take_frames<S>(self, frames: &mut S, closing: &mut watch::Receiver<Option<Close>>) -> Close
+    async fn take_frames<S>(mut self, frames: &mut S, closing: &mut watch::Receiver<Option<Close>>) -> Close
     where
         S: Stream<Item = Result<Message, Error>> + Unpin,
     {
@@ -189,6 +191,9 @@ impl Reader {
     }
 }
 
+/// A message that waits for its turn. Boxed, because a queue has room for 32 of them from its beginning.
+type Waiting = (Rpc, OwnedSemaphorePermit);
+
 /// The calls of one connection: how many at once, and which keep their order.
 struct Calls {
     peer: Arc<Peer>,
@@ -196,7 +201,9 @@ struct Calls {
     outgoing: mpsc::Sender<Outgoing>,
     /// One permit a message under way; without one the socket is not read.
     permits: Arc<Semaphore>,
-    ordered: mpsc::Sender<(Rpc, tokio::sync::OwnedSemaphorePermit)>,
+    /// To the task that carries out one message after the other; made with the first that must be, since a
+    /// connection without a session has none.
+    ordered: Option<mpsc::Sender<Box<Waiting>>>,
     tracker: TaskTracker,
 }
 
@@ -207,37 +214,43 @@ impl Calls {
         outgoing: mpsc::Sender<Outgoing>,
         max_in_flight: usize,
     ) -> Self {
-        let (ordered, mut queue) = mpsc::channel::<(Rpc, tokio::sync::OwnedSemaphorePermit)>(ORDERED_QUEUE);
-        let tracker = TaskTracker::new();
-        let (of, by, to) = (Arc::clone(peer), Arc::clone(dispatcher), outgoing.clone());
-        tasks::spawn(
-            "ws-ordered-calls",
-            tracker.track_future(async move {
-                while let Some((message, permit)) = queue.recv().await {
-                    answer(by.dispatch(message, &of).await, &to).await;
-                    drop(permit);
-                }
-            }),
-        );
         Self {
             peer: Arc::clone(peer),
             dispatcher: Arc::clone(dispatcher),
             outgoing,
             permits: Arc::new(Semaphore::new(max_in_flight)),
-            ordered,
-            tracker,
+            ordered: None,
+            tracker: TaskTracker::new(),
         }
     }
 
+    /// The way to the task of the ordered calls.
+    fn ordered(&mut self) -> &mpsc::Sender<Box<Waiting>> {
+        let Self { peer, dispatcher, outgoing, tracker, .. } = self;
+        self.ordered.get_or_insert_with(|| {
+            let (ordered, mut queue) = mpsc::channel::<Box<Waiting>>(ORDERED_QUEUE);
+            let (peer, dispatcher, outgoing) = (Arc::clone(peer), Arc::clone(dispatcher), outgoing.clone());
+            let in_turn = async move {
+                while let Some(waiting) = queue.recv().await {
+                    let (message, permit) = *waiting;
+                    answer(dispatcher.dispatch(message, &peer).await, &outgoing).await;
+                    drop(permit);
+                }
+            };
+            tasks::spawn("ws-ordered-calls", tracker.track_future(in_turn));
+            ordered
+        })
+    }
+
     /// Starts a message's calls. `false` if the connection ends meanwhile.
-    async fn start(&self, message: Rpc, closing: &mut watch::Receiver<Option<Close>>) -> bool {
+    async fn start(&mut self, message: Rpc, closing: &mut watch::Receiver<Option<Close>>) -> bool {
         let permit = tokio::select! {
             permit = Arc::clone(&self.permits).acquire_owned() => permit,
             _ = asked(closing) => return false,
         };
         let Ok(permit) = permit else { return false };
         if order(&message) == Order::Ordered {
-            return self.ordered.send((message, permit)).await.is_ok();
+            return self.ordered().send(Box::new((message, permit))).await.is_ok();
         }
         let (peer, dispatcher) = (Arc::clone(&self.peer), Arc::clone(&self.dispatcher));
         let outgoing = self.outgoing.clone();
@@ -257,7 +270,7 @@ impl Calls {
         let error = RpcError::new(ErrorKind::TooManyRequests, "too many messages on this connection; wait")
             .retry_after_ms(milliseconds);
         match refuse(message, &error) {
-            Some(text) => self.outgoing.send(Outgoing::Notice(text)).await.is_ok(),
+            Some(text) => self.outgoing.send(Outgoing::Notice(text.into())).await.is_ok(),
             None => true,
         }
     }
@@ -266,7 +279,7 @@ impl Calls {
 async fn answer(reply: Reply, outgoing: &mpsc::Sender<Outgoing>) {
     if reply.text.is_some() || !reply.attachments.is_empty() {
         // The writer may have gone; then nobody waits for the answer.
-        drop(outgoing.send(Outgoing::Reply(reply)).await);
+        drop(outgoing.send(Outgoing::Reply(Box::new(reply))).await);
     }
 }
 

@@ -16,8 +16,9 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 /// The subprotocol of this protocol. Echoed to a client that offers it; offering none is fine.
 pub const SUBPROTOCOL: &str = "cc-gateway.v1";
-/// Small read buffers keep an idle socket cheap; a long message grows the buffer for as long as it lasts.
-const READ_BUFFER: usize = 4 * 1024;
+/// Small read buffers keep an idle socket cheap: it has this one all the time. Nearly every call fits; a long message
+/// grows the buffer for as long as it lasts, and is read in pieces of this size.
+const READ_BUFFER: usize = 1_024;
 /// Frames are collected up to this size before they are written to the socket. The buffer grows as it is used.
 const WRITE_BUFFER: usize = 128 * 1024;
 
@@ -128,7 +129,9 @@ pub async fn socket<S: AsyncRead + AsyncWrite + Unpin>(
         .write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(max_message_bytes))
         .max_frame_size(Some(max_message_bytes));
-    WebSocketStream::from_partially_read(stream, begun.into(), Role::Server, Some(config)).await
+    // Copied, though it could be moved: it is a slice, nearly always empty, of the buffer that the request was read into,
+    // and that buffer would be kept for as long as the socket lives.
+    WebSocketStream::from_partially_read(stream, begun.to_vec(), Role::Server, Some(config)).await
 }
 
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {

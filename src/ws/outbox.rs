@@ -43,13 +43,13 @@ const TELL_AFTER_EVENTS: u64 = 10_000;
 const TELL_AFTER: Duration = Duration::from_secs(4);
 const TELL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What the other tasks hand over to be sent.
+/// What the other tasks hand over to be sent. Small: every connection has room for 32 of these from its beginning.
 #[derive(Debug)]
 pub(super) enum Outgoing {
     /// An answer, and the readers to serve after it.
-    Reply(Reply),
+    Reply(Box<Reply>),
     /// A notification.
-    Notice(String),
+    Notice(Box<str>),
 }
 
 /// The writing side.
@@ -184,7 +184,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
 
     async fn take(&mut self, outgoing: Outgoing) -> Result<(), Close> {
         match outgoing {
-            Outgoing::Notice(text) => self.feed_text(text).await,
+            Outgoing::Notice(text) => self.feed_text(text.into()).await,
             Outgoing::Reply(reply) => {
                 if let Some(text) = reply.text {
                     self.feed_text(text).await?;

@@ -132,7 +132,7 @@ impl Connections {
     /// to read, and the close that follows tells it too.
     pub fn tell_all(&self, text: &str) {
         for entry in self.open.lock().values() {
-            drop(entry.outbox.try_send(Outgoing::Notice(text.to_owned())));
+            drop(entry.outbox.try_send(Outgoing::Notice(text.into())));
         }
     }
 }

@@ -45,5 +45,6 @@ mod ws_close_by_gateway;
 mod ws_frames;
 mod ws_handshake;
 mod ws_liveness;
+mod ws_memory;
 mod ws_store_away;
 mod ws_tokens;
