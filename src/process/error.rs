@@ -33,7 +33,7 @@ pub enum SpawnError {
     Other(String),
 }
 
-/// A step between fork and exec. Its failure comes back to the parent as `step << 16 | errno`, because an `errno` alone does not say what failed.
+/// A step before the exec. Its failure comes back to the gateway as `step << 16 | errno`, because an `errno` alone does not say what failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub(super) enum Step {
@@ -48,8 +48,8 @@ pub(super) enum Step {
 }
 
 impl Step {
-    pub(super) fn encode(self, errno: i32) -> io::Error {
-        io::Error::from_raw_os_error(((self as i32) << 16) | (errno & 0xffff))
+    pub(super) fn encode(self, errno: i32) -> i32 {
+        ((self as i32) << 16) | (errno & 0xffff)
     }
 }
 
@@ -60,7 +60,7 @@ impl SpawnError {
         matches!(self, Self::Resources(_))
     }
 
-    /// What `fork`, a step in the child, or `exec` reported.
+    /// What the start of a process, a step in it, or its exec reported.
     pub(super) fn from_spawn(error: &io::Error) -> Self {
         let Some(code) = error.raw_os_error() else {
             return match error.kind() {
@@ -92,8 +92,8 @@ impl SpawnError {
 mod tests {
     use super::*;
 
-    fn of(errno: i32) -> SpawnError {
-        SpawnError::from_spawn(&io::Error::from_raw_os_error(errno))
+    fn of(code: i32) -> SpawnError {
+        SpawnError::from_spawn(&io::Error::from_raw_os_error(code))
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
         for errno in [libc::EAGAIN, libc::ENOMEM, libc::EMFILE, libc::ENFILE] {
             assert!(matches!(of(errno), SpawnError::Resources(_)));
             assert!(of(errno).retryable());
-            assert!(SpawnError::from_spawn(&Step::User.encode(errno)).retryable());
+            assert!(of(Step::User.encode(errno)).retryable());
         }
         for errno in [libc::ENOENT, libc::EACCES, libc::ENOEXEC, libc::E2BIG, libc::EIO] {
             assert!(!of(errno).retryable());
@@ -111,8 +111,8 @@ mod tests {
     #[test]
     fn h9_the_same_errno_means_different_things_at_different_steps() {
         assert_eq!(of(libc::ENOENT), SpawnError::NotFound);
-        assert_eq!(SpawnError::from_spawn(&Step::Workspace.encode(libc::ENOENT)), SpawnError::BadWorkspace);
+        assert_eq!(of(Step::Workspace.encode(libc::ENOENT)), SpawnError::BadWorkspace);
         assert_eq!(of(libc::EPERM), SpawnError::NotExecutable);
-        assert!(matches!(SpawnError::from_spawn(&Step::User.encode(libc::EPERM)), SpawnError::CannotBecomeUser(_)));
+        assert!(matches!(of(Step::User.encode(libc::EPERM)), SpawnError::CannotBecomeUser(_)));
     }
 }

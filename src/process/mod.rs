@@ -8,6 +8,7 @@
 //!
 //! It must not know JSON, Claude, sessions' states or the store.
 
+mod child;
 mod control;
 mod error;
 mod launch;

@@ -14,9 +14,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
-use tokio::process::{Child, ChildStderr, ChildStdout};
+use tokio::process::{ChildStderr, ChildStdout};
 use tokio::time::Sleep;
 
+use super::child::Child;
 use super::leaders::Leader;
 use super::lines::{Line, Stream};
 use super::pipe::{Pipe, Round};
@@ -187,7 +188,7 @@ impl Output {
         if self.status.is_none() {
             let mut again = Box::pin(tokio::time::sleep(LOOK_AGAIN));
             // To be woken by it.
-            let _ = again.as_mut().poll(context);
+            let _pending = again.as_mut().poll(context);
             self.look_again = Some(again);
         }
         self.status.map(|_| ())

@@ -1,21 +1,45 @@
-//! What a new process does to itself between fork and exec. The only unsafe code of the crate.
+//! What a new process does to itself before its program begins. The only unsafe code of the crate.
 //!
-//! Invariants: nothing here allocates, locks or touches shared state (another thread may have held any lock when the fork happened); everything
-//! needed is prepared before the fork. In this order: signals to their defaults, a session of its own, umask 022, the tag, no descriptor but 0–2, no
-//! capability to inherit, the user, the workspace (entered as that user), and last, because a change of user clears it, the parent-death signal.
-#![expect(unsafe_code, reason = "fork and exec: the kernel's interface for it has no safe form")]
+//! The process is not a copy of the gateway: until its exec it borrows the gateway's memory, as `posix_spawn` does it, while the thread that starts
+//! it stands still. A copy would cost milliseconds, for itself and for every page that the gateway touches afterwards.
+//!
+//! Invariants: nothing here allocates, frees, locks or touches shared state but [`Preparation`] (another thread may hold any lock); everything needed
+//! is prepared before. No handler of the gateway's ever runs in the new process: signals are blocked until theirs are the defaults. In this order:
+//! signals to their defaults, standard input and output, a session of its own, umask 022, the tag, no descriptor but 0–2, no capability to inherit,
+//! the user, the workspace (entered as that user), and last, because a change of user clears it, the parent-death signal.
+#![expect(unsafe_code, reason = "clone and exec: the kernel's interface for it has no safe form")]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, c_char};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use nix::libc;
+use nix::sched::{CloneFlags, clone};
+use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::fs::Mode;
-use rustix::process::{Rlimit, Signal};
+use rustix::process::{Pid, Rlimit, Signal, WaitOptions, waitpid};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
 
 use super::error::Step;
 
-/// Everything the new process needs to know, owned, so that nothing has to be allocated after the fork.
+/// What the C library too runs a file with that the kernel knows no way to run.
+pub(super) const SHELL: &CStr = c"/bin/sh";
+/// The new process's stack until its exec. What runs on it makes system calls and little else.
+const STACK_BYTES: usize = 256 * 1024;
+
+/// Everything the new process needs to know, owned, so that nothing has to be allocated on the way.
 pub(super) struct Preparation {
+    /// The file to run.
+    pub(super) program: CString,
+    /// Its name and its arguments.
+    pub(super) args: Words,
+    /// The same for [`SHELL`], should the file be text without `#!`.
+    pub(super) shell_args: Words,
+    /// The whole environment.
+    pub(super) env: Words,
+    /// Standard input, output and error. None of them is one of 0–2 here: those are always open in a program of Rust's.
+    pub(super) stdio: [OwnedFd; 3],
     /// The workspace.
     pub(super) cwd: CString,
     /// The gateway's own process id: the parent, as long as it lives.
@@ -35,19 +59,73 @@ pub(super) struct Become {
     pub(super) groups: Vec<Gid>,
 }
 
-/// Makes `command` do all of the above in the child.
-pub(super) fn prepare(command: &mut tokio::process::Command, preparation: Preparation) {
-    // SAFETY: `Preparation::run` is async-signal-safe: it makes only system calls, on memory that was prepared before the fork.
-    unsafe {
-        command.pre_exec(move || preparation.run().map_err(|(step, errno)| step.encode(errno.raw_os_error())));
+/// Words as the kernel takes them.
+pub(super) struct Words {
+    /// What the pointers lead to.
+    _words: Vec<CString>,
+    /// One for each word, and null.
+    pointers: Vec<*const c_char>,
+}
+
+impl Words {
+    pub(super) fn new(words: Vec<CString>) -> Self {
+        let pointers = words.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect();
+        Self { _words: words, pointers }
+    }
+}
+
+/// Memory for the processes' first steps, one after the other.
+pub(super) struct Stack(Vec<u8>);
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self(vec![0; STACK_BYTES])
+    }
+}
+
+/// Starts the program; comes back once it runs, or could not. The caller has to wait for the process.
+pub(super) fn start(preparation: &Preparation, stack: &mut Stack) -> io::Result<Pid> {
+    let failure = AtomicI32::new(0);
+    let child = Box::new(|| {
+        failure.store(preparation.become_program(), Ordering::Relaxed);
+        127
+    });
+    let blocked = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    // SAFETY: this thread stands still until the process has its own memory or is gone, so nothing that was borrowed moves or goes. What the process
+    // does with the shared memory is `become_program`: system calls, on memory that was prepared, and the number above. It frees nothing.
+    let started =
+        unsafe { clone(child, &mut stack.0, CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK, Some(libc::SIGCHLD)) };
+    blocked.thread_set_mask()?;
+    let pid = Pid::from_raw(started?.as_raw()).ok_or(io::ErrorKind::Other)?;
+    match failure.into_inner() {
+        0 => Ok(pid),
+        failure => {
+            // It is on its way out; nobody else waits for it.
+            let _status = waitpid(Some(pid), WaitOptions::empty());
+            Err(io::Error::from_raw_os_error(failure))
+        }
     }
 }
 
 type Failure = (Step, rustix::io::Errno);
 
 impl Preparation {
-    fn run(&self) -> Result<(), Failure> {
+    /// Comes back only with what failed, as [`Step::encode`] or as exec's `errno`.
+    fn become_program(&self) -> i32 {
+        if let Err((step, errno)) = self.make_ready() {
+            return step.encode(errno.raw_os_error());
+        }
+        let errno = execute(&self.program, &self.args, &self.env);
+        if errno == libc::ENOEXEC { execute(SHELL, &self.shell_args, &self.env) } else { errno }
+    }
+
+    fn make_ready(&self) -> Result<(), Failure> {
         default_signals();
+        let [stdin, stdout, stderr] = &self.stdio;
+        let connected = rustix::stdio::dup2_stdin(stdin)
+            .and_then(|()| rustix::stdio::dup2_stdout(stdout))
+            .and_then(|()| rustix::stdio::dup2_stderr(stderr));
+        connected.map_err(|errno| (Step::Setup, errno))?;
         rustix::process::setsid().map_err(|errno| (Step::Setup, errno))?;
         rustix::process::umask(Mode::from_raw_mode(0o022));
         super::tag::put_on(self.tag);
@@ -86,6 +164,13 @@ impl Become {
     }
 }
 
+/// Returns only if it fails: the `errno`.
+fn execute(program: &CStr, args: &Words, env: &Words) -> i32 {
+    // SAFETY: both lists end with null and lead to strings that live as long as they do.
+    unsafe { libc::execve(program.as_ptr(), args.pointers.as_ptr(), env.pointers.as_ptr()) };
+    nix::errno::Errno::last_raw()
+}
+
 /// Ignored signals and the mask would be inherited over exec (a gateway started by `nohup` ignores SIGHUP).
 fn default_signals() {
     // The kernel's own form of "default, no flags, no mask": all zero, and shorter than this. The C library's call refuses signals 32 and 33.
@@ -102,7 +187,7 @@ fn default_signals() {
     }
 }
 
-/// Descriptors that somebody opened without close-on-exec end here. They are marked, not closed: the pipe that reports a failed exec is one of them.
+/// Descriptors that somebody opened without close-on-exec end here.
 fn close_on_exec_from(first: libc::c_int) {
     // SAFETY: changes only flags of this process's own descriptors.
     unsafe {

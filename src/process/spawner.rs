@@ -7,24 +7,23 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::AssertUnwindSafe;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::process::{Pid, PidfdFlags};
 use rustix::thread::Gid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
+use super::child::{Child, Pipes};
 use super::control::{Process, ProcessControl};
 use super::error::SpawnError;
 use super::launch::{INSTANCE_VARIABLE, Launch, SESSION_VARIABLE, StdinMode};
 use super::leaders::{Leader, Leaders};
 use super::output::{Output, OutputSource};
-use super::pre_exec::{Become, Preparation, prepare};
+use super::pre_exec::{self, Become, Preparation, SHELL, Stack, Words};
 use super::reaper::reap_orphans;
 
 /// Starts that may wait for the thread. Many more than a gateway lets start at once.
@@ -101,6 +100,7 @@ impl Spawner {
 
 fn run(jobs: &Receiver<Job>, leaders: &Arc<Leaders>) {
     let mut reaped_at = Instant::now();
+    let mut stack = Stack::default();
     loop {
         let job = jobs.recv_timeout(REAP_EVERY);
         // The thread must outlive any one start: its end would be the end of every process it ever forked.
@@ -108,7 +108,7 @@ fn run(jobs: &Receiver<Job>, leaders: &Arc<Leaders>) {
             Ok(Job::Spawn { launch, runtime, reply }) => {
                 // Entered until the reply is taken: a process nobody wants is dropped, and killed, right here.
                 let _inside = runtime.enter();
-                drop(reply.send(fork(&launch, leaders)));
+                drop(reply.send(start(&launch, leaders, &mut stack)));
                 true
             }
             Ok(Job::Reap { reply }) => {
@@ -135,16 +135,18 @@ fn run(jobs: &Receiver<Job>, leaders: &Arc<Leaders>) {
     }
 }
 
-fn fork(launch: &Launch, leaders: &Arc<Leaders>) -> Result<Process, SpawnError> {
-    let mut command = command(launch)?;
-    let mut child = command.spawn().map_err(|error| SpawnError::from_spawn(&error))?;
-    // From here on, an error drops `child`, which kills and reaps it.
-    let pid = child.id().ok_or(SpawnError::Ending)?;
-    let handle = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(SpawnError::Ending)?;
-    let exited = rustix::process::pidfd_open(handle, PidfdFlags::NONBLOCK)
-        .map_err(|errno| SpawnError::from_spawn(&errno.into()))?;
-    let exited = watch(exited).map_err(|error| SpawnError::from_spawn(&error))?;
+fn start(launch: &Launch, leaders: &Arc<Leaders>, stack: &mut Stack) -> Result<Process, SpawnError> {
+    let failed = |error: std::io::Error| SpawnError::from_spawn(&error);
+    let (theirs, pipes) = pipes(launch.stdin).map_err(failed)?;
+    let preparation = preparation(launch, theirs)?;
+    let pid = pre_exec::start(&preparation, stack).map_err(failed)?;
+    // Their ends of the pipes must not stay open here: nobody would see the end of the output.
+    drop(preparation);
+    // From here on, an error drops the child, which is killed and waited for.
+    let mut child = Child::new(pid, pipes).map_err(failed)?;
+    let exited = child.watch().and_then(watch).map_err(failed)?;
     let stdin = child.stdin.take();
+    let pid = pid.as_raw_nonzero().get().unsigned_abs();
     let leader = Arc::new(Leader::new(pid, launch.marker.clone(), Arc::clone(leaders)));
     let source = OutputSource { child, exited };
     let output = Output::new(source, Arc::clone(&leader), launch.max_line_bytes, launch.output_grace);
@@ -159,26 +161,51 @@ fn watch(exited: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(exited, Interest::READABLE)
 }
 
-fn command(launch: &Launch) -> Result<tokio::process::Command, SpawnError> {
+/// The program's standard input, output and error, and the gateway's ends of them.
+fn pipes(stdin: StdinMode) -> std::io::Result<([OwnedFd; 3], Pipes)> {
+    let (input, stdin): (OwnedFd, _) = match stdin {
+        StdinMode::Pipe => {
+            let (input, stdin) = std::io::pipe()?;
+            (input.into(), Some(stdin.into()))
+        }
+        StdinMode::Null => (std::fs::File::open("/dev/null")?.into(), None),
+    };
+    let (stdout, output) = std::io::pipe()?;
+    let (stderr, errors) = std::io::pipe()?;
+    let pipes = Pipes { stdin, stdout: stdout.into(), stderr: stderr.into() };
+    Ok(([input, output.into(), errors.into()], pipes))
+}
+
+fn preparation(launch: &Launch, stdio: [OwnedFd; 3]) -> Result<Preparation, SpawnError> {
     if launch.env.keys().any(|name| name.is_empty() || name.as_bytes().contains(&b'=')) {
         return Err(SpawnError::BadArgument("a variable's name is empty or holds '='"));
     }
+    let word = |bytes: &[u8]| CString::new(bytes).map_err(|_| SpawnError::BadArgument("it holds a NUL byte"));
     let cwd = CString::new(launch.cwd.as_os_str().as_bytes()).map_err(|_| SpawnError::BadWorkspace)?;
-    let mut command = tokio::process::Command::new(&launch.program);
-    command.args(&launch.args).env_clear().envs(&launch.env);
-    command.env(SESSION_VARIABLE, launch.marker.session().to_string()).env(INSTANCE_VARIABLE, launch.marker.instance());
-    command.stdin(match launch.stdin {
-        StdinMode::Pipe => Stdio::piped(),
-        StdinMode::Null => Stdio::null(),
-    });
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let program = word(launch.program.as_os_str().as_bytes())?;
+    let args = launch.args.iter().map(|arg| word(arg.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    let shell_args = [SHELL.to_owned(), program.clone()].into_iter().chain(args.iter().cloned()).collect();
+    let session = launch.marker.session().to_string();
+    let marks = [(SESSION_VARIABLE, session.as_str()), (INSTANCE_VARIABLE, launch.marker.instance())];
+    let marks = marks.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let env = launch.env.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    let env = env.filter(|(name, _)| marks.iter().all(|(mark, _)| mark != name)).chain(marks);
+    let env = env.map(|(name, value)| word(&[name, b"=", value].concat())).collect::<Result<Vec<_>, _>>()?;
     let user = launch.user.as_ref().filter(|user| !user.is_this_process()).map(|user| Become {
         uid: user.uid,
         gid: user.gid,
         groups: user.groups.iter().map(|group| Gid::from_raw_unchecked(*group)).collect(),
     });
-    let no_new_privileges = launch.user.is_some();
-    let tag = super::tag::limit(&launch.marker);
-    prepare(&mut command, Preparation { cwd, parent: std::process::id(), user, tag, no_new_privileges });
-    Ok(command)
+    Ok(Preparation {
+        args: Words::new(std::iter::once(program.clone()).chain(args).collect()),
+        program,
+        shell_args: Words::new(shell_args),
+        env: Words::new(env),
+        stdio,
+        cwd,
+        parent: std::process::id(),
+        user,
+        tag: super::tag::limit(&launch.marker),
+        no_new_privileges: launch.user.is_some(),
+    })
 }
