@@ -146,7 +146,7 @@ impl Preparation {
 }
 
 impl Become {
-    /// The raw calls change this thread only; after a fork there is no other one.
+    /// The raw calls change the calling thread only, which is the new process's one: the C library's would change all of the gateway's.
     fn enter(&self) -> rustix::io::Result<()> {
         let (uid, gid) = (Uid::from_raw_unchecked(self.uid), Gid::from_raw_unchecked(self.gid));
         rustix::thread::set_thread_groups(&self.groups)?;

@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_thousand_wait_no_longer_than_the_longest_pause() {
-        let watched = Watched { woken_at: Some(Instant::now()), wakes: vec![Weak::new(); 1_000], is_due: false };
+        let watched =
+            Watched { woken_at: Some(Instant::now()), wakes: (0..1_000).map(|_| Weak::new()).collect(), is_due: false };
         assert!(watched.next().is_none_or(|at| at == watched.woken_at.unwrap() + LONGEST));
     }
 

@@ -77,8 +77,8 @@ pub(super) fn settle(connection: &Connection, entries: &[Entry]) -> Result<(), F
         head.last_seq = batch.last_seq;
         *bytes = Some(bytes.unwrap_or(0) + batch.payload.len() as u64);
     }
-    let moved = heads.values().filter_map(|(head, bytes)| Some((head, (*bytes)?)));
-    moved.map(|(head, bytes)| move_head(connection, head.key, head.last_seq, bytes)).collect()
+    let mut moved = heads.values().filter_map(|(head, bytes)| Some((head, (*bytes)?)));
+    moved.try_for_each(|(head, bytes)| move_head(connection, head.key, head.last_seq, bytes))
 }
 
 /// The session, if `epoch` is its current one.

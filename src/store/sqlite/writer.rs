@@ -278,7 +278,7 @@ impl Thread {
             Err(Failed::Within(error)) if entries.is_empty() && group.len() == 1 => {
                 group.drain(..).for_each(|job| job.fail(error.clone()));
             }
-            Err(Failed::Within(_)) => match self.settle(entries) {
+            Err(Failed::Within(_)) => match self.settle(&entries) {
                 Ok(()) => {
                     for job in group.drain(..) {
                         self.commit_alone(job);
@@ -291,9 +291,9 @@ impl Thread {
     }
 
     /// Puts what waited in the journal into the database: together, or session by session where that fails.
-    fn settle(&mut self, entries: Vec<Entry>) -> Result<(), StoreError> {
-        if self.transaction(&entries, &mut []).is_ok() {
-            self.journal.applied(&entries);
+    fn settle(&mut self, entries: &[Entry]) -> Result<(), StoreError> {
+        if self.transaction(entries, &mut []).is_ok() {
+            self.journal.applied(entries);
             return Ok(());
         }
         let mut sessions: Vec<Uuid> = entries.iter().map(|entry| entry.session).collect();
@@ -316,7 +316,7 @@ impl Thread {
             }
         }
         if failed.is_empty() {
-            self.journal.applied(&entries);
+            self.journal.applied(entries);
         } else {
             self.journal.put_back(failed);
         }
