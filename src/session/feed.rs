@@ -175,7 +175,7 @@ impl Feed {
         TailRead::Here { to }
     }
 
-    /// `wake` is notified after what is published (see [`Watchers`]), until it is dropped.
+    /// `wake` is notified after what is published, among many watchers for several events at once, until it is dropped.
     pub fn watch(&self, wake: &Arc<Notify>) {
         self.watchers.add(wake);
     }

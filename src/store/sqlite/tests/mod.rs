@@ -5,6 +5,7 @@ mod damage;
 mod examine;
 mod file;
 mod group;
+mod journal;
 mod line;
 mod retention;
 mod speed;
