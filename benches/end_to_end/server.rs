@@ -159,14 +159,23 @@ impl Websocketd {
 
     /// Starts one for this script.
     pub(crate) fn start(script: &str) -> Self {
+        Self::of(AGENT, &arguments(script))
+    }
+
+    /// Starts one that sends back every line it gets.
+    pub(crate) fn echo() -> Self {
+        Self::of("cat", &[])
+    }
+
+    fn of(program: &str, arguments: &[String]) -> Self {
         // It takes no socket from outside and can't say which port it got.
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
         let address = port.expect("a free port");
         let directory = tempfile::tempdir().expect("a directory");
         let process = Command::new("websocketd")
             .args(["--loglevel=error", "--address=127.0.0.1", &format!("--port={}", address.port())])
-            .arg(AGENT)
-            .args(arguments(script))
+            .arg(program)
+            .args(arguments)
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .current_dir(directory.path())

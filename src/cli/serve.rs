@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 
 use super::settings::SettingsArgs;
 use super::{Exit, output, settings};
-use crate::app::App;
+use crate::app::{App, AppError};
 use crate::config::{Environment, Flag, Sources};
 use crate::telemetry::logging;
 
@@ -94,6 +94,11 @@ pub async fn run(args: &Args, env: &Environment) -> Exit {
                 output::say(&format!("First start: log in as `admin` with the password {password} (not shown again)."));
             }
             app.run().await;
+            Exit::SUCCESS
+        }
+        // Nothing has begun, and it does what it was told.
+        Err(AppError::Stopped) => {
+            tracing::info!("stopped before the store was there");
             Exit::SUCCESS
         }
         Err(error) => {

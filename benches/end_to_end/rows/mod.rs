@@ -2,6 +2,7 @@
 //! else the machine does in a minute falls on all of them.
 
 pub(crate) mod burst;
+pub(crate) mod calls;
 pub(crate) mod filled_store;
 pub(crate) mod idle;
 pub(crate) mod latency;
@@ -19,7 +20,7 @@ use crate::table::Row;
 pub(crate) type Work = (&'static str, fn(Size) -> Vec<Row>);
 
 /// All of them, in the order of the table.
-pub(crate) const ALL: [Work; 13] = [
+pub(crate) const ALL: [Work; 14] = [
     ("burst", burst::embedded),
     ("redis", burst::redis),
     ("latency", latency::one_session),
@@ -28,6 +29,7 @@ pub(crate) const ALL: [Work; 13] = [
     ("replay", replay::measure),
     ("start", start::measure),
     ("start-among-many", start::among_many),
+    ("calls", calls::measure),
     ("idle", idle::measure),
     ("unread", unread::measure),
     ("long-line", long_line::measure),

@@ -54,8 +54,9 @@ use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::telemetry::time::now_ms;
 
-/// After so long at most what the journal keeps is put into the database.
-const SETTLED_WITHIN: Duration = Duration::from_millis(100);
+/// After so long at most what the journal keeps is put into the database. Long enough for many batches, and not for so
+/// many that their transaction holds up whoever shares the processor with it.
+const SETTLED_WITHIN: Duration = Duration::from_millis(25);
 
 /// What a closed store answers.
 fn closed() -> StoreError {
