@@ -22,6 +22,8 @@ use crate::store::StoreError;
 pub(super) const COMMAND: Duration = Duration::from_secs(2);
 /// How long a connection may leave a command unanswered before it is given up for a new one.
 const SILENCE: Duration = Duration::from_secs(5);
+/// How often a client that connects is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Between two tries to connect: from the first to the longest, in milliseconds.
 const RETRY_MS: (u32, u32) = (50, 1_000);
 /// Messages of other nodes that may wait to be looked at.
@@ -56,7 +58,7 @@ impl Link {
     pub(super) async fn connected(&self) -> Result<(), StoreError> {
         for client in [&self.commands, &self.bulk, &self.listens] {
             let client = self.unless_closed(client)?;
-            match tokio::time::timeout(COMMAND, client.wait_for_connect()).await {
+            match tokio::time::timeout(COMMAND, is_connected(client)).await {
                 Ok(connected) => connected.map_err(|error| fault::told("connect", &error))?,
                 Err(_) => return Err(StoreError::Away("it can't be reached".to_owned())),
             }
@@ -111,6 +113,16 @@ impl Link {
         for client in [&self.commands, &self.bulk, &self.listens] {
             // It may be away, and then there is nobody to say goodbye to.
             drop(tokio::time::timeout(COMMAND, client.quit()).await);
+        }
+    }
+}
+
+/// Waits until the client is connected. It looks whether it is and then listens for it, so that what happens in between is
+/// missed: it is asked to look again.
+async fn is_connected(client: &Client) -> Result<(), fred::error::Error> {
+    loop {
+        if let Ok(connected) = tokio::time::timeout(LOOK_AGAIN, client.wait_for_connect()).await {
+            return connected;
         }
     }
 }
