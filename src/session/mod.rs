@@ -9,6 +9,7 @@
 
 pub mod admission;
 mod agent;
+mod answers;
 mod backoff;
 pub mod error;
 pub mod feed;

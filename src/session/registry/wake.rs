@@ -11,11 +11,12 @@ use uuid::Uuid;
 use super::ask::Search;
 use super::unsure::until_answered;
 use super::{Sessions, give_back, state_of};
-use crate::api::event::{EndReason, EventType, SessionState, StateChanged};
+use crate::api::event::{EndReason, SessionState};
 use crate::api::principal::Principal;
-use crate::api::selector::TypeSet;
 use crate::api::session::{SendParams, SendResult};
 use crate::session::admission::Admitted;
+use crate::session::answers;
+use crate::session::backoff::Backoff;
 use crate::session::error::SessionError;
 use crate::session::handle::{Command, Handle};
 use crate::session::machine::Origin;
@@ -23,13 +24,10 @@ use crate::session::message::Message;
 use crate::session::nodes::{Asked, Reply};
 use crate::session::plan::Plan;
 use crate::session::policy::check_prompt;
-use crate::session::reader::EventReader;
+use crate::session::reader::ReadError;
 use crate::session::recovery;
 use crate::store::{SessionPatch, SessionRow, StoreError};
 
-/// How much of a log one look at it brings.
-const PAGE_EVENTS: usize = 1_000;
-const PAGE_BYTES: usize = 1024 * 1024;
 /// How long the answer to a message waits for the record that names it. Behind it others of its connection wait.
 const RECORDED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -51,7 +49,7 @@ impl Sessions {
                 self.send_here(caller, &params, repeatable).await
             } else {
                 let row = self.row(caller, id).await?;
-                if repeatable && self.has_begun(&row, message_id).await? {
+                if repeatable && answers::has_begun(&self.store, id, message_id).await? {
                     return Ok(SendResult { message_id, state: row.state, queue_position: None });
                 }
                 match self.elsewhere(&row) {
@@ -81,7 +79,7 @@ impl Sessions {
             return Err(SessionError::Missing(id));
         }
         // Its supervisor knows what it was sent itself, and not what another one was before.
-        if repeatable && handle.row.epoch > 1 && self.has_begun(&handle.row, message_id).await? {
+        if repeatable && handle.row.epoch > 1 && answers::has_begun(&self.store, id, message_id).await? {
             return Ok(told(message_id, handle.current().state, &handle));
         }
         self.check_spending(&handle.row.owner).await?;
@@ -122,24 +120,6 @@ impl Sessions {
         let message_id = message.id;
         let handle = self.wake(caller, params.session_id, message, params.queue.unwrap_or(true)).await?;
         Ok(told(message_id, handle.current().state, &handle))
-    }
-
-    /// Has that message's turn begun? The log tells.
-    async fn has_begun(&self, row: &SessionRow, message_id: Uuid) -> Result<bool, SessionError> {
-        let turns = TypeSet::default().with(EventType::State);
-        let mut reader = EventReader::new(row.id, Arc::clone(&self.store), None, 0, turns);
-        let mut frames = Vec::new();
-        while reader.may_have_more() && !reader.has_ended() {
-            frames.clear();
-            reader.read(PAGE_EVENTS, PAGE_BYTES, &mut frames).await?;
-            let names = |data: &[u8]| {
-                serde_json::from_slice::<StateChanged>(data).is_ok_and(|told| told.message_id == Some(message_id))
-            };
-            if frames.iter().any(|frame| names(&frame.data())) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// Waits until a session that is being put away is off this node.
@@ -239,7 +219,7 @@ impl Sessions {
         self.policy.prepare(&plan)?;
         let admitted = self.admit(row.id, &row.owner, true).await?;
         let unsent: Vec<_> = plan.message.iter().map(|message| message.id).collect();
-        let lost = row.messages.iter().copied().filter(|id| !unsent.contains(id)).collect();
+        let open: Vec<_> = row.messages.iter().copied().filter(|id| !unsent.contains(id)).collect();
         let patch = self.taking_over(row, &plan, &admitted, unsent);
         // Once it may be this node's, this node has to go through with it. Its dead owner may have written until then.
         let taken = match until_answered(|| self.store.update_session(row.id, row.epoch, patch.clone())).await {
@@ -249,6 +229,7 @@ impl Sessions {
         match taken {
             Ok(Some(row)) => {
                 tracing::info!(session_id = %row.id, "a lost session is resumed");
+                let lost = self.without_answers(row.id, open, plan.interactive).await;
                 self.supervise(row, plan, admitted, None, lost);
                 Ok(())
             }
@@ -261,6 +242,22 @@ impl Sessions {
                 Err(error.into())
             }
         }
+    }
+
+    /// Those of a session's `open` messages that have had no answer, however long the store stays away.
+    async fn without_answers(&self, id: Uuid, open: Vec<Uuid>, interactive: bool) -> Vec<Uuid> {
+        let mut backoff = Backoff::default();
+        while !open.is_empty() {
+            match answers::unanswered(&self.store, id, open.clone(), interactive).await {
+                Ok(lost) => return lost,
+                Err(ReadError::Store(error)) if error.retryable() => backoff.pause().await,
+                Err(error) => {
+                    tracing::warn!(session_id = %id, %error, "a log can't tell which messages were answered");
+                    break;
+                }
+            }
+        }
+        open
     }
 
     /// Asks a session that no supervisor here answers for. [`SessionError::LetGo`]: look again, it has moved.
