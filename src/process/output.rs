@@ -200,7 +200,7 @@ impl Drop for Output {
         if self.status.is_none() {
             let control = super::ProcessControl::new(Arc::clone(&self.leader));
             let _nobody_there = control.signal(super::Signal::Kill);
-            // The child is dropped next: tokio kills and reaps it. Its number must not be signalled from now on.
+            // The child is dropped next, which kills and reaps it. Its number must not be signalled from now on.
             self.leader.while_waiting(|| ((), true));
         }
     }

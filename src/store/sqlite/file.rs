@@ -47,7 +47,7 @@ impl Drop for InstanceLock {
 /// # Errors
 /// [`StoreError::Away`] if another gateway has it, or if the lock file can't be made.
 pub(super) fn lock(file: &Path) -> Result<InstanceLock, StoreError> {
-    let held = open_private(&lock_path(file)).map_err(|error| cannot("open the lock file", &error))?;
+    let held = open_private(&beside(file, ".lock")).map_err(|error| cannot("open the lock file", &error))?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         match rustix::fs::flock(&held, FlockOperation::NonBlockingLockExclusive) {
@@ -81,9 +81,10 @@ pub(super) fn open_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(PRIVATE).open(path)
 }
 
-fn lock_path(file: &Path) -> PathBuf {
+/// The file beside the database file whose name goes on with `suffix`.
+pub(super) fn beside(file: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(file);
-    name.push(".lock");
+    name.push(suffix);
     PathBuf::from(name)
 }
 

@@ -16,16 +16,15 @@
 //! It must not know SQL, nor what is in a batch.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::file::open_private;
+use super::file::{beside, open_private};
 use super::record::{self, HEADER};
 use crate::store::Batch;
 
@@ -105,7 +104,7 @@ impl Journal {
     /// Opens the journal beside the database `file`, and gives what an earlier gateway left in it, in order. That must be
     /// put into the database before anything else, and [`Journal::clear`]ed then.
     pub(super) fn open(file: &Path) -> io::Result<(Self, Vec<Entry>)> {
-        let mut files = [open_private(&path(file, "a"))?, open_private(&path(file, "b"))?];
+        let mut files = [open_private(&beside(file, ".journal-a"))?, open_private(&beside(file, ".journal-b"))?];
         let mut left = Vec::new();
         for file in &mut files {
             let mut bytes = Vec::new();
@@ -230,13 +229,6 @@ impl State {
             (false, false) => Taken::Kept,
         }
     }
-}
-
-fn path(file: &Path, which: &str) -> PathBuf {
-    let mut name = OsString::from(file);
-    name.push(".journal-");
-    name.push(which);
-    PathBuf::from(name)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::support::event::Event;
 use crate::support::fleet::Fleet;
 use crate::support::proxy::round_robin;
 use crate::support::redis_server::Server;
-use crate::support::{Builder, Client, soak, within};
+use crate::support::{Builder, Client, eventually, soak, within};
 
 const CAP: usize = 20;
 
@@ -89,12 +89,7 @@ async fn behind_one_address_no_event_is_lost_and_the_cap_holds_though_a_gateway_
     server.run();
     let before = fleet.started_agents();
     // Redis is found again, and most of those who wait still do.
-    within("somebody to be let in", async {
-        while fleet.started_agents() == before {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    eventually("somebody to be let in", || (fleet.started_agents() > before).then_some(())).await;
     let before = fleet.started_agents();
     fleet.gateways[1].kill9().await;
     let done = within("all sessions to end", join_all(running)).await;
