@@ -77,7 +77,7 @@ impl Speed {
         let used = usage::cpu(server.pid());
         let took = InOrder::new().first_to_last(&mut server.run(script), lines);
         self.lines.push(lines as f64 / took.as_secs_f64());
-        let used = usage::cpu(server.pid()).saturating_sub(used);
+        let used = usage::cpu_at_rest(server.pid()).saturating_sub(used);
         self.cpu.push(used.as_secs_f64() * 1e6 / lines as f64);
     }
 }

@@ -87,7 +87,7 @@ impl Lag {
                 .collect();
             clients.into_iter().flat_map(|client| client.join().expect("a client that gets every line")).collect()
         });
-        self.cpu.push(usage::cpu(server.pid()).saturating_sub(used).as_secs_f64());
+        self.cpu.push(usage::cpu_at_rest(server.pid()).saturating_sub(used).as_secs_f64());
         self.half.push(microseconds(percentile(&mut ages, 50)));
         self.most.push(microseconds(percentile(&mut ages, 99)));
     }

@@ -55,7 +55,7 @@ pub(crate) fn cpu_per_delivery(gateway: &Gateway, watchers: usize, seconds: u64)
         let used = usage::cpu(gateway.pid());
         std::fs::write(&go, "").expect("a file for the agent");
         clients.into_iter().for_each(|client| client.join().expect("a watcher that gets every line"));
-        let used = usage::cpu(gateway.pid()).saturating_sub(used);
+        let used = usage::cpu_at_rest(gateway.pid()).saturating_sub(used);
         used.as_secs_f64() * 1e6 / (lines as f64 * watchers as f64)
     })
 }

@@ -1,4 +1,5 @@
-//! The embedded store: one SQLite file, one thread that writes, a few connections that read.
+//! The embedded store: one SQLite file, one thread that writes, one that makes its checkpoints, a few connections that
+//! read.
 //!
 //! Invariants: one gateway a file (`file`); what is acknowledged is committed (`writer`) or in the journal beside the
 //! file (`journal`), and survives `kill -9` with `synchronous = NORMAL` and the loss of power with `FULL`; whoever reads
@@ -7,6 +8,7 @@
 
 mod accounts;
 mod audit;
+mod checkpoint;
 mod examine;
 mod fault;
 mod file;

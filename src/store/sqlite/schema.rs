@@ -24,10 +24,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// sessions come together.
 pub(super) const PAGE: u32 = 16 * 1024;
 
-/// Bytes in the write-ahead log at which the writer copies its pages into the file. Fewer and longer checkpoints cost
-/// less, because a page that changed often is copied once.
-const CHECKPOINT: u32 = 16 * 1024 * 1024;
-
 /// The write-ahead log is cut to this size after a checkpoint.
 const LOG_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
 
@@ -221,8 +217,8 @@ pub(super) fn connect_writer(file: &Path, synchronous: SqliteSynchronous) -> Res
         SqliteSynchronous::Full => "FULL",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
-    let page: u32 = connection.query_row("PRAGMA page_size", [], |row| row.get(0))?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT / page.max(1))?;
+    // `checkpoint` sees to that.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_SIZE_LIMIT, |_| Ok(()))?;
     connection.pragma_update(None, "cache_size", -8_192)?;
     bring_up_to_date(&mut connection)?;

@@ -18,6 +18,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
+use super::checkpoint::Checkpoints;
 use super::fault::Fault;
 use super::file::InstanceLock;
 use super::journal::{Entry, Journal};
@@ -174,22 +175,25 @@ impl Writer {
     pub(super) fn start(
         file: PathBuf,
         synchronous: SqliteSynchronous,
-        connection: Connection,
+        mut connection: Connection,
         lock: InstanceLock,
         journal: Arc<Journal>,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        let thread = Thread { file, synchronous, connection: Some(connection), waiting, journal };
+        let no_thread = |error: std::io::Error| {
+            tracing::warn!(store = "sqlite", %error, "the writing thread could not be started");
+            StoreError::Away("its writing thread could not be started".to_owned())
+        };
+        let checkpoints = Checkpoints::start(&file).map_err(no_thread)?;
+        checkpoints.listen(&mut connection).map_err(|fault| fault.into_store_error("open"))?;
+        let thread = Thread { file, synchronous, connection: Some(connection), waiting, journal, checkpoints };
         let handle = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
             .spawn(move || {
                 thread.run();
                 drop(lock);
             })
-            .map_err(|error| {
-                tracing::warn!(store = "sqlite", %error, "the writing thread could not be started");
-                StoreError::Away("its writing thread could not be started".to_owned())
-            })?;
+            .map_err(no_thread)?;
         Ok((Self { jobs }, handle))
     }
 
@@ -239,6 +243,7 @@ struct Thread {
     connection: Option<Connection>,
     waiting: mpsc::Receiver<Box<dyn Job>>,
     journal: Arc<Journal>,
+    checkpoints: Checkpoints,
 }
 
 impl Thread {
@@ -246,8 +251,13 @@ impl Thread {
         let mut group = Vec::with_capacity(GROUP);
         while self.waiting.blocking_recv_many(&mut group, GROUP) > 0 {
             self.commit(&mut group);
+            if let Some(connection) = &self.connection {
+                self.checkpoints.after_commit(connection);
+            }
         }
         self.commit(&mut group);
+        // The last connection to be closed makes the last checkpoint, and that is to be this one.
+        drop(self.checkpoints);
         if !self.journal.is_ahead(None)
             && let Err(error) = self.journal.clear()
         {
@@ -350,8 +360,7 @@ impl Thread {
         }
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => schema::connect_writer(&self.file, self.synchronous)
-                .map_err(|fault| Failed::Before(fault.into_store_error("reopen")))?,
+            None => self.reconnect().map_err(|fault| Failed::Before(fault.into_store_error("reopen")))?,
         };
         if let Err(error) = execute(&connection, "BEGIN IMMEDIATE") {
             return Err(Failed::Before(self.give_back(connection, error.into(), "begin")));
@@ -381,6 +390,12 @@ impl Thread {
                 Err(Failed::Within(error))
             }
         }
+    }
+
+    fn reconnect(&self) -> Result<Connection, Fault> {
+        let mut connection = schema::connect_writer(&self.file, self.synchronous)?;
+        self.checkpoints.listen(&mut connection)?;
+        Ok(connection)
     }
 
     /// Keeps the connection for the next group unless the fault spoils it.
