@@ -57,7 +57,8 @@ pub(super) async fn unanswered(
             } else if let Some(ClaudeLine::Result(result)) = parse_line(&frame.data()) {
                 let named = &result.user_message_uuids;
                 let all = named.is_empty() && result.origin_kind.is_none();
-                open.retain(|id| !named.contains(id) && !(all && at_work.contains(id)));
+                let answers = |id: &Uuid| named.contains(id) || all && at_work.contains(id);
+                open.retain(|id| !answers(id));
             }
             if open.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });

@@ -28,8 +28,9 @@ enum Step {
     Glance,
     /// Waits for one append.
     Advance,
-    /// A reader joins after a share (of 256) of what has been acknowledged; may want only lines of Claude's.
-    Join { share: u8, filtered: bool },
+    /// A reader joins after a share (of 256) of what has been acknowledged; may want only lines of Claude's,
+    /// and may take a first look.
+    Join { share: u8, filtered: bool, looks: bool },
     /// A reader reads.
     Read { which: u8, frames: u8, bytes: u16 },
     /// A reader goes.
@@ -41,7 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0_u8..9, 1_u8..20, 0_u16..400).prop_map(|(code, count, bytes)| Step::Push { code, count, bytes }),
         2 => Just(Step::Glance),
         3 => Just(Step::Advance),
-        1 => (any::<u8>(), any::<bool>()).prop_map(|(share, filtered)| Step::Join { share, filtered }),
+        1 => any::<(u8, bool, bool)>().prop_map(|(share, filtered, looks)| Step::Join { share, filtered, looks }),
         5 => (any::<u8>(), 1_u8..30, 1_u16..5_000).prop_map(|(which, frames, bytes)| Step::Read { which, frames, bytes }),
         1 => any::<u8>().prop_map(|which| Step::Leave { which }),
     ]
@@ -108,10 +109,10 @@ impl World {
             }
             Step::Glance => self.log.advance().now_or_never().unwrap_or(Ok(())).unwrap(),
             Step::Advance => self.log.advance().await.unwrap(),
-            Step::Join { share, filtered } => {
+            Step::Join { share, filtered, looks } => {
                 let after = self.feed.head() * u64::from(share) / 255;
                 let types = if filtered { TypeSet::default().with(EventType::Claude) } else { TypeSet::ALL };
-                self.join(after, types);
+                self.join(after, types, looks).await;
             }
             Step::Read { which, frames, bytes } => {
                 let Some(which) = usize::from(which).checked_rem(self.readers.len()) else { return Ok(()) };
@@ -128,9 +129,13 @@ impl World {
         Ok(())
     }
 
-    fn join(&mut self, after: u64, types: TypeSet) {
+    async fn join(&mut self, after: u64, types: TypeSet, looks: bool) {
         let store: SharedStore = self.store.clone();
         let mut reader = EventReader::new(self.id, store, Some(Arc::clone(&self.feed)), after, types);
+        if looks {
+            // A store that fails leaves the reader where it stood.
+            let _ = reader.look().await;
+        }
         let wake = Arc::new(Notify::new());
         reader.wake_by(&wake);
         self.readers.push(Watching { reader, wake, types: types.with(EventType::Ended), seen: after });
@@ -190,7 +195,7 @@ async fn live(history: History) -> Outcome {
         world.take(step).await?;
     }
     // The quiet phase: the session ends, the store answers, and everybody gets everything.
-    world.join(0, TypeSet::ALL);
+    world.join(0, TypeSet::ALL, false).await;
     world.store.set_failing(false);
     let end = sample::end_patch();
     let last = end.ended.clone().unwrap();

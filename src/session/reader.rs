@@ -19,6 +19,8 @@ use crate::store::{SharedStore, StoreError};
 
 /// How much of the log one look into the store brings at most, in bytes (one event may be longer).
 const STORE_READ_BYTES: usize = 256 * 1024;
+/// How many frames a first look takes from the live feed at most.
+const LOOK_FRAMES: usize = 64;
 /// After so many events left out a read comes back, even with nothing: its caller has others to serve, and a client to
 /// tell how far it has come.
 const MOST_LEFT_OUT: u64 = 10_000;
@@ -170,6 +172,18 @@ impl EventReader {
             if self.buffered.is_empty() {
                 self.cursor = self.buffered_to;
             }
+        }
+        Ok(())
+    }
+
+    /// Looks at what follows, and keeps what is wanted of it for the first [`EventReader::read`]: whoever begins to read
+    /// learns now whether it can.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn look(&mut self) -> Result<(), ReadError> {
+        if self.buffered.is_empty() && self.refill(LOOK_FRAMES).await? && self.buffered.is_empty() {
+            self.cursor = self.buffered_to;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::api::selector::TypeSet;
 use crate::api::session::{ListParams, ListResult, Session};
 use crate::session::error::SessionError;
 use crate::session::feed::Feed;
-use crate::session::reader::{EventReader, ReadError};
+use crate::session::reader::EventReader;
 use crate::session::view::{page_cursor, parse_cursor, session_view};
 use crate::store::{ListQuery, SessionRow};
 
@@ -63,11 +63,10 @@ impl Sessions {
         if after_seq > row.last_seq {
             return Err(SessionError::BeyondHead { after_seq, head: row.last_seq });
         }
-        let bounds = self.store.bounds(id).await?;
-        if bounds.head > 0 && after_seq + 1 < bounds.first {
-            return Err(ReadError::Expired { oldest: bounds.first }.into());
+        let mut reader = EventReader::new(id, Arc::clone(&self.store), feed, after_seq, types);
+        if after_seq < row.last_seq {
+            reader.look().await?;
         }
-        let reader = EventReader::new(id, Arc::clone(&self.store), feed, after_seq, types);
         Ok((session_view(&row), reader))
     }
 
