@@ -42,6 +42,7 @@ soak: ## run all tests with the full counts of their rows (long)
 
 bench: ## run the benchmarks (about 20 minutes with the build)
 	cargo bench --features test-support --locked --bench micro
+	cargo bench --features test-support --locked --bench instructions
 	cargo bench --features test-support --locked --bench end_to_end -- --json target/end_to_end.json
 
 bench-quick: ## a quick look at what the benchmarks do: nothing may be lost, and the figures mean little

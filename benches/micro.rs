@@ -7,22 +7,14 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that can't be made ends with a panic")]
 #![expect(clippy::print_stdout, reason = "what is left out is said where the figures are")]
 
-use std::collections::BTreeSet;
 use std::hint::black_box;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cc_gateway::api::selector::TypeSet;
-use cc_gateway::api::{EventType, Principal, Role};
+use cc_gateway::api::EventType;
 use cc_gateway::claude::parse_line;
 use cc_gateway::config::settings::SqliteSynchronous;
-use cc_gateway::process::{LineSplitter, Stream};
-use cc_gateway::rpc::dispatch::Dispatcher;
-use cc_gateway::rpc::envelope;
-use cc_gateway::rpc::peer::Peer;
-use cc_gateway::session::feed::Feed;
 use cc_gateway::session::log::{Encoder, decode};
 use cc_gateway::store::SharedStore;
 use cc_gateway::store::contract::sample;
@@ -30,17 +22,15 @@ use cc_gateway::store::redis::RedisStore;
 use cc_gateway::store::sqlite::SqliteStore;
 use criterion::{Criterion, Throughput};
 use futures_util::future::try_join_all;
-use jsonrpsee::RpcModule;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 #[path = "end_to_end/redis.rs"]
 mod redis;
+mod subjects;
 
-/// What one read of a pipe brings at most.
-const CHUNK: usize = 8 * 1024;
-const MAX_LINE: usize = 16 * 1024 * 1024;
+use subjects::{CALL, Dispatch, FanOut, PUBLISHED, recorded, split};
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -52,26 +42,6 @@ fn main() {
     appends(&mut criterion);
     redis_appends(&mut criterion);
     criterion.final_summary();
-}
-
-/// What the real CLI printed in a few recorded sessions, several times over: about a thousand lines.
-fn recorded() -> Bytes {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/claude");
-    let mut text = Vec::new();
-    for name in ["partial", "tools", "subagent", "interrupt_stream", "structured_output"] {
-        text.extend(std::fs::read(directory.join(name).with_extension("jsonl")).unwrap());
-    }
-    let lines = text.iter().filter(|byte| **byte == b'\n').count();
-    text.repeat(1_000_usize.div_ceil(lines)).into()
-}
-
-fn split(output: &Bytes) -> Vec<Bytes> {
-    let mut splitter = LineSplitter::new(Stream::Stdout, MAX_LINE);
-    let mut lines = Vec::new();
-    for start in (0..output.len()).step_by(CHUNK) {
-        splitter.push(output.slice(start..output.len().min(start + CHUNK)), &mut lines);
-    }
-    lines.into_iter().map(|line| line.bytes).collect()
 }
 
 fn lines(criterion: &mut Criterion) {
@@ -118,59 +88,27 @@ fn events(criterion: &mut Criterion) {
 }
 
 fn dispatch(criterion: &mut Criterion) {
-    let runtime = Runtime::new().unwrap();
-    let mut module = RpcModule::new(());
-    module
-        .register_async_method("server.info", |_, _, _| async {
-            Ok::<_, jsonrpsee::types::ErrorObjectOwned>(json!({"name": "cc-gateway", "active_sessions": 3}))
-        })
-        .unwrap();
-    let dispatcher = Dispatcher::new(module.into(), 1024 * 1024);
-    let principal = Principal {
-        subject: "subject".to_owned(),
-        username: "bench".to_owned(),
-        role: Role::User,
-        scopes: BTreeSet::new(),
-        expires_at: u64::MAX,
-        token_id: "token".to_owned(),
-        login: cc_gateway::api::Login { began_ms: 0, key: String::new() },
-        issuer: None,
-    };
-    let peer = Arc::new(Peer::new(Uuid::from_u128(1), Arc::new(principal), 16, false));
-    let call = r#"{"jsonrpc":"2.0","id":7,"method":"server.info","params":{}}"#;
-    let batch = format!("[{}]", vec![call; 100].join(","));
-    let unknown = call.replace("server.info", "no.such.method");
-    let answered = |text: &str| runtime.block_on(dispatcher.dispatch(envelope::parse(text, 100), &peer)).text;
-    assert!(answered(call).unwrap().contains("\"active_sessions\":3"));
-    assert!(answered(&unknown).unwrap().contains("-32601"));
+    let dispatch = Dispatch::new();
+    let batch = format!("[{}]", vec![CALL; 100].join(","));
+    let unknown = CALL.replace("server.info", "no.such.method");
+    assert!(dispatch.answer(CALL).unwrap().contains("\"active_sessions\":3"));
+    assert!(dispatch.answer(&unknown).unwrap().contains("-32601"));
     let mut group = criterion.benchmark_group("dispatch");
-    for (name, text, calls) in [("call", call, 1), ("unknown method", &unknown, 1), ("batch of 100", &batch, 100)] {
+    for (name, text, calls) in [("call", CALL, 1), ("unknown method", &unknown, 1), ("batch of 100", &batch, 100)] {
         group.throughput(Throughput::Elements(calls));
-        group.bench_function(name, |bencher| bencher.iter(|| answered(black_box(text))));
+        group.bench_function(name, |bencher| bencher.iter(|| dispatch.answer(black_box(text))));
     }
     group.finish();
 }
 
-/// A batch of a hundred events is published to the tail, and read by so many readers.
+/// A batch of events is published to the tail, and read by so many readers.
 fn feed(criterion: &mut Criterion) {
-    let data = json!({"type": "assistant", "text": "x".repeat(256)}).to_string();
     let mut group = criterion.benchmark_group("feed");
     for readers in [1, 100] {
-        group.throughput(Throughput::Elements(100 * readers));
-        group.bench_function(format!("100 events, readers: {readers}"), |bencher| {
-            let feed = Feed::new(0, 1024 * 1024);
-            let mut encoder = Encoder::new(Uuid::from_u128(1), 1);
-            let mut frames = Vec::new();
-            bencher.iter(|| {
-                (0..100).for_each(|_| encoder.push(EventType::Claude, 0, data.as_bytes()));
-                let before = feed.head();
-                feed.publish(decode(&encoder.take().unwrap()).unwrap());
-                for _ in 0..readers {
-                    frames.clear();
-                    feed.read(before, TypeSet::ALL, 256, usize::MAX, &mut frames);
-                    assert_eq!(frames.len(), 100);
-                }
-            });
+        group.throughput(Throughput::Elements(PUBLISHED * readers));
+        group.bench_function(format!("{PUBLISHED} events, readers: {readers}"), |bencher| {
+            let mut fan_out = FanOut::new();
+            bencher.iter(|| fan_out.publish(readers));
         });
     }
     group.finish();

@@ -18,8 +18,13 @@ pub(crate) fn cpu(pid: u32) -> Duration {
 
 /// The same, with what it has put off: the gateway leaves a part of the store's work until it is quiet.
 pub(crate) fn cpu_at_rest(pid: u32) -> Duration {
-    std::thread::sleep(PUT_OFF);
+    rest();
     cpu(pid)
+}
+
+/// Waits until nothing is left to do of what was before.
+pub(crate) fn rest() {
+    std::thread::sleep(PUT_OFF);
 }
 
 /// The memory that it alone keeps resident, in bytes.

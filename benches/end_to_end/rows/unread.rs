@@ -50,6 +50,8 @@ pub(crate) fn measure(size: Size) -> Vec<Row> {
 fn printed(gateway: &Gateway, lines: u64, reads: bool) -> (f64, f64) {
     let file = |name: &str| gateway.directory().join(format!("{name}-{}", uuid::Uuid::new_v4()));
     let (begins, ends) = (file("begins"), file("ends"));
+    // What the turn before has left to the store is not this one's.
+    usage::rest();
     let before = usage::memory(gateway.pid());
     let script = format!("touch {}; lines {lines} {LINE}; touch {}", begins.display(), ends.display());
     let mut socket = gateway.connect();
