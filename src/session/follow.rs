@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::backoff::Backoff;
 use super::feed::Feed;
-use super::log::decode;
+use super::log::decode_stored;
 use super::registry::Sessions;
 use crate::api::selector::TypeSet;
 use crate::store::{StoreError, Topic};
@@ -96,7 +96,7 @@ impl Sessions {
             for batch in batches {
                 // Its head was cut off meanwhile: readers that are behind learn it from the store.
                 feed.catch_up(batch.first_seq.saturating_sub(1));
-                feed.publish(decode(&batch)?);
+                feed.publish(decode_stored(&batch)?);
             }
         }
     }

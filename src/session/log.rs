@@ -186,7 +186,20 @@ impl Encoder {
     }
 }
 
-/// The frames of a batch, as slices of its payload.
+/// The frames of a batch that comes from a store, which may have been damaged: each is seen to be text.
+///
+/// # Errors
+/// As [`decode`], and if an event is not UTF-8.
+pub fn decode_stored(batch: &Batch) -> Result<Vec<Frame>, StoreError> {
+    let frames = decode(batch)?;
+    if frames.iter().all(|frame| std::str::from_utf8(&frame.text).is_ok()) {
+        Ok(frames)
+    } else {
+        Err(StoreError::Damaged("an event is not text".to_owned()))
+    }
+}
+
+/// The frames of a batch that was encoded here, as slices of its payload.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] if the payload is not one that [`Encoder`] wrote or does not hold the numbers the
@@ -324,6 +337,17 @@ mod tests {
             let cut = Batch { payload: whole.payload.slice(..length), ..whole.clone() };
             assert!(decode(&cut).is_err(), "cut to {length}");
         }
+    }
+
+    #[test]
+    fn a_stored_event_that_is_not_text_is_damaged() {
+        let mut encoder = Encoder::new(Uuid::nil(), 1);
+        encoder.push(EventType::State, 0, b"{}");
+        let batch = encoder.take().unwrap();
+        assert_eq!(decode_stored(&batch), decode(&batch));
+        let mut payload = batch.payload.to_vec();
+        *payload.last_mut().unwrap() = 0xff;
+        assert!(decode_stored(&Batch { payload: payload.into(), ..batch }).is_err());
     }
 
     proptest! {

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::feed::{Feed, TailRead};
-use super::log::{Frame, decode};
+use super::log::{Frame, decode_stored};
 use crate::api::event::EventType;
 use crate::api::selector::TypeSet;
 use crate::store::{SharedStore, StoreError};
@@ -214,7 +214,7 @@ impl EventReader {
             }
             if batch.types.intersects(self.types) {
                 let wanted = |frame: &Frame| frame.seq > to && frame.seq <= shown && self.types.contains(frame.kind);
-                frames.extend(decode(batch)?.into_iter().filter(wanted));
+                frames.extend(decode_stored(batch)?.into_iter().filter(wanted));
             }
             to = batch.last_seq.min(shown);
         }

@@ -133,6 +133,7 @@ impl LogWriter {
     pub async fn advance(&mut self) -> Result<(), StoreError> {
         if self.under_way.is_none() {
             let Some(batch) = self.encoder.take() else { return Ok(()) };
+            self.counters.tell();
             let append = self.start_append(batch.clone());
             self.under_way = Some((append, batch));
         }
@@ -174,6 +175,7 @@ impl LogWriter {
         self.push(EventType::Ended, data);
         self.end = Some(patch);
         let Some(batch) = self.encoder.take() else { return flushed };
+        self.counters.tell();
         self.start_append(batch.clone()).await?;
         acknowledged();
         self.feed.publish(decode(&batch)?);

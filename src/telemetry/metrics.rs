@@ -165,11 +165,12 @@ pub fn slot_waited(waited: Duration) {
     histogram!("cc_gateway_slot_wait_seconds").record(waited.as_secs_f64());
 }
 
-/// Handles for the per-event path: kept, because looking a metric up costs more than counting.
-#[derive(Clone)]
+/// Counts events where there are many: handles are kept, because looking a metric up costs more than counting, and what
+/// was counted is told for many events at once, because each telling is several writes that processors share.
 pub struct EventCounters {
-    by_type: Vec<Counter>,
-    bytes: Counter,
+    /// By the codes of the types, with what is not told yet.
+    by_type: Vec<(Counter, u64)>,
+    bytes: (Counter, u64),
 }
 
 impl std::fmt::Debug for EventCounters {
@@ -183,17 +184,32 @@ impl EventCounters {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            by_type: EventType::ALL.map(|kind| counter!("cc_gateway_events_total", "type" => kind.as_str())).to_vec(),
-            bytes: counter!("cc_gateway_event_bytes_total"),
+            by_type: EventType::ALL
+                .map(|kind| (counter!("cc_gateway_events_total", "type" => kind.as_str()), 0))
+                .to_vec(),
+            bytes: (counter!("cc_gateway_event_bytes_total"), 0),
         }
     }
 
     /// One event with so many bytes of data was taken in.
-    pub fn taken_in(&self, event_type: EventType, bytes: usize) {
-        if let Some(counter) = self.by_type.get(usize::from(event_type.code())) {
-            counter.increment(1);
+    pub fn taken_in(&mut self, event_type: EventType, bytes: usize) {
+        if let Some((_, count)) = self.by_type.get_mut(usize::from(event_type.code())) {
+            *count += 1;
         }
-        self.bytes.increment(bytes as u64);
+        self.bytes.1 += bytes as u64;
+    }
+
+    /// What has been counted since the last time shows in the metrics.
+    pub fn tell(&mut self) {
+        for (counter, count) in self.by_type.iter_mut().chain([&mut self.bytes]).filter(|(_, count)| *count > 0) {
+            counter.increment(std::mem::take(count));
+        }
+    }
+}
+
+impl Drop for EventCounters {
+    fn drop(&mut self) {
+        self.tell();
     }
 }
 

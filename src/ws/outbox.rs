@@ -12,7 +12,9 @@ use futures_util::{Sink, SinkExt};
 use metrics::Counter;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::tungstenite::protocol::frame::Frame as WebSocketFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::close::Close;
 use super::progress::Bytes;
@@ -291,7 +293,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
         for frame in frames.drain(..) {
             let seq = frame.seq;
             match &mut translator {
-                None => self.feed(Message::Text(text(frame.text)?)).await?,
+                None => self.feed(event(frame.text)).await?,
                 Some(translator) => {
                     for text in translator.translate(&frame, &attached) {
                         self.feed_text(text).await?;
@@ -385,6 +387,8 @@ async fn guarded(
 
 /// A frame's text as a message. The bytes were UTF-8 when they were encoded; if the store gave back
 /// something else, the connection ends rather than send it.
-fn text(bytes: bytes::Bytes) -> Result<Utf8Bytes, Close> {
-    Utf8Bytes::try_from(bytes).map_err(|_| Close::Internal)
+/// An event as a message. That it is text is known since it was encoded, and was seen again when it came from the store:
+/// a frame is not looked through once more for each client.
+fn event(text: bytes::Bytes) -> Message {
+    Message::Frame(WebSocketFrame::message(text, OpCode::Data(Data::Text), true))
 }

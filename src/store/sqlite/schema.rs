@@ -25,7 +25,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) const PAGE: u32 = 16 * 1024;
 
 /// The write-ahead log is cut to this size after a checkpoint.
-const LOG_SIZE_LIMIT: i64 = 64 * 1024 * 1024;
+const LOG_SIZE_LIMIT: i64 = 128 * 1024 * 1024;
 
 /// Statements kept prepared by each connection: all there are, with the forms of a listing.
 const STATEMENTS: usize = 64;
@@ -220,7 +220,7 @@ pub(super) fn connect_writer(file: &Path, synchronous: SqliteSynchronous) -> Res
     // `checkpoint` sees to that.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_SIZE_LIMIT, |_| Ok(()))?;
-    connection.pragma_update(None, "cache_size", -8_192)?;
+    connection.pragma_update(None, "cache_size", -4_096)?;
     bring_up_to_date(&mut connection)?;
     Ok(connection)
 }
