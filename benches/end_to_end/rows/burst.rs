@@ -72,6 +72,17 @@ fn turns(size: Size, settings: Settings<'_>) -> (Speed, Speed, Samples) {
     (ours, theirs, pipe)
 }
 
+/// What websocketd takes of this machine's processor for a million lines, if it is there: by how much it is slower than
+/// another one.
+pub(crate) fn cpu_of_websocketd(size: Size) -> Option<Samples> {
+    let lines = size.count(20_000, 200_000);
+    let script = format!("lines {lines} {LINE}");
+    let websocketd = Websocketd::is_there().then(|| Websocketd::start(&script))?;
+    let mut theirs = Speed::default();
+    (0..size.runs).for_each(|_| theirs.take(&websocketd, &script, lines));
+    Some(theirs.cpu)
+}
+
 impl Speed {
     fn take(&mut self, server: &dyn Server, script: &str, lines: u64) {
         let used = usage::cpu(server.pid());

@@ -8,25 +8,35 @@ use crate::lines::InOrder;
 use crate::options::Size;
 use crate::server::{Gateway, Server, answer, call, start};
 use crate::statistics::Samples;
-use crate::table::{Row, Target};
+use crate::table::{Peer, Row, Target};
 use crate::usage;
 
 const WATCHERS: usize = 100;
 /// Events a second.
 const PACE: u64 = 1_000;
 
+/// The target, a second for a million deliveries, in proportion to what websocketd took for a million lines of a burst on
+/// the machine that the target comes from.
+const OF_A_LINE_OF_WEBSOCKETD: f64 = 1.0 / 4.65;
+
 /// A hundred watchers of a thousand events a second.
 pub(crate) fn measure(size: Size) -> Vec<Row> {
     let gateway = Gateway::start(&[]);
     let seconds = size.count(1, 10);
     let cpu: Samples = (0..size.runs).map(|_| cpu_per_delivery(&gateway, WATCHERS, seconds)).collect();
-    vec![Row {
+    let row = |peer, target| Row {
         work: format!("{WATCHERS} watchers of {PACE} events/s"),
         measure: "CPU s per million deliveries",
-        ours: cpu,
-        peer: None,
-        target: Target::AtMost(1.0),
-    }]
+        ours: cpu.clone(),
+        peer,
+        target,
+    };
+    let mut rows = vec![row(None, Target::AtMost(1.0))];
+    if let Some(samples) = super::burst::cpu_of_websocketd(size) {
+        let peer = Peer { name: "websocketd, per million lines of a burst", samples };
+        rows.push(row(Some(peer), Target::AtMost(OF_A_LINE_OF_WEBSOCKETD)));
+    }
+    rows
 }
 
 /// Microseconds of the gateway's processor time for each delivery, which are also seconds for a million.
