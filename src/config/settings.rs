@@ -294,7 +294,7 @@ impl Default for SessionSettings {
             sigint_grace_seconds: Seconds::new(2.0),
             sigterm_grace_seconds: Seconds::new(10.0),
             max_line_bytes: 16 * 1024 * 1024,
-            pending_events_bytes: 8 * 1024 * 1024,
+            pending_events_bytes: 1024 * 1024,
             max_session_bytes: 4 * 1024 * 1024 * 1024,
             hot_tail_bytes: 1024 * 1024,
             drain_grace_seconds: Seconds::new(30.0),

@@ -220,7 +220,7 @@ pub(super) fn connect_writer(file: &Path, synchronous: SqliteSynchronous) -> Res
     // `checkpoint` sees to that.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_SIZE_LIMIT, |_| Ok(()))?;
-    connection.pragma_update(None, "cache_size", -4_096)?;
+    connection.pragma_update(None, "cache_size", -8_192)?;
     bring_up_to_date(&mut connection)?;
     Ok(connection)
 }

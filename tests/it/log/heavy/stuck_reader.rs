@@ -12,7 +12,7 @@ const OPEN: &str = "cc_gateway_connections{listener=\"ws\"}";
 const LINES: u64 = 25_000;
 /// 50 MB in all.
 const LINE_BYTES: u64 = 2_000;
-/// How much more memory the gateway may take while 50 MB go through it twice, nobody being stuck: 8 MiB of events that
+/// How much more memory the gateway may take while 50 MB go through it twice, nobody being stuck: 1 MiB of events that
 /// wait for the store, 8 MiB of the store's cache and 2 MiB for each of its readers, 1 MiB of newest events, 1 MiB of
 /// outbox, and what the allocator keeps. Far less than all that goes through.
 const BASE_GROWTH_KIB: u64 = 40 * 1024;
