@@ -51,7 +51,8 @@ impl Sessions {
     /// A reader of a session's log after `after_seq`, and the session.
     ///
     /// # Errors
-    /// [`SessionError::Missing`], [`SessionError::BeyondHead`], or a [`ReadError::Expired`].
+    /// [`SessionError::Missing`], [`SessionError::BeyondHead`], or what the reader's first look meets, as
+    /// [`SessionError::Read`].
     pub async fn reader(
         self: &Arc<Self>,
         caller: &Principal,
