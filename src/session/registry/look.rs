@@ -11,7 +11,7 @@ use crate::api::selector::TypeSet;
 use crate::api::session::{ListParams, ListResult, Session};
 use crate::session::error::SessionError;
 use crate::session::feed::Feed;
-use crate::session::reader::EventReader;
+use crate::session::reader::{EventReader, ReadError};
 use crate::session::view::{page_cursor, parse_cursor, session_view};
 use crate::store::{ListQuery, SessionRow};
 
@@ -66,7 +66,12 @@ impl Sessions {
         }
         let mut reader = EventReader::new(id, Arc::clone(&self.store), feed, after_seq, types);
         if after_seq < row.last_seq {
-            reader.look().await?;
+            match reader.look().await {
+                // What can't be read at all is met, and told to everybody alike, by the reading.
+                Ok(()) | Err(ReadError::Removed) => {}
+                Err(ReadError::Store(error)) if !error.retryable() => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok((session_view(&row), reader))
     }
