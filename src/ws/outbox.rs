@@ -385,8 +385,6 @@ async fn guarded(
     }
 }
 
-/// A frame's text as a message. The bytes were UTF-8 when they were encoded; if the store gave back
-/// something else, the connection ends rather than send it.
 /// An event as a message. That it is text is known since it was encoded, and was seen again when it came from the store:
 /// a frame is not looked through once more for each client.
 fn event(text: bytes::Bytes) -> Message {
