@@ -13,7 +13,7 @@ use super::reader::{EventReader, ReadError};
 use crate::api::event::{EventType, StateChanged};
 use crate::api::selector::{EventKind, TypeSet};
 use crate::claude::{ClaudeLine, parse_line};
-use crate::store::SharedStore;
+use crate::store::{SharedStore, StoreError};
 
 /// How much of a log one look at it brings.
 const PAGE_EVENTS: usize = 1_000;
@@ -46,7 +46,7 @@ pub(super) async fn unanswered(
     session: Uuid,
     mut open: Vec<Uuid>,
     told: bool,
-) -> Result<Vec<Uuid>, ReadError> {
+) -> Result<Vec<Uuid>, StoreError> {
     let types = TypeSet::default().with(EventType::State).with(EventKind::RESULT);
     let mut at_work = if told { Vec::new() } else { open.clone() };
     let mut after = 0;
@@ -65,7 +65,7 @@ pub(super) async fn unanswered(
         match looked.await {
             Err(ReadError::Expired { oldest }) if oldest > after + 1 => after = oldest - 1,
             Err(ReadError::Expired { .. } | ReadError::Removed) | Ok(()) => return Ok(open),
-            Err(error @ ReadError::Store(_)) => return Err(error),
+            Err(ReadError::Store(error)) => return Err(error),
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::api::principal::Principal;
 use crate::api::session::{SendParams, SendResult};
 use crate::session::admission::Admitted;
 use crate::session::answers;
-use crate::session::backoff::Backoff;
 use crate::session::error::SessionError;
 use crate::session::handle::{Command, Handle};
 use crate::session::machine::Origin;
@@ -24,7 +23,6 @@ use crate::session::message::Message;
 use crate::session::nodes::{Asked, Reply};
 use crate::session::plan::Plan;
 use crate::session::policy::check_prompt;
-use crate::session::reader::ReadError;
 use crate::session::recovery;
 use crate::store::{SessionPatch, SessionRow, StoreError};
 
@@ -246,18 +244,16 @@ impl Sessions {
 
     /// Those of a session's `open` messages that have had no answer, however long the store stays away.
     async fn without_answers(&self, id: Uuid, open: Vec<Uuid>, interactive: bool) -> Vec<Uuid> {
-        let mut backoff = Backoff::default();
-        while !open.is_empty() {
-            match answers::unanswered(&self.store, id, open.clone(), interactive).await {
-                Ok(lost) => return lost,
-                Err(ReadError::Store(error)) if error.retryable() => backoff.pause().await,
-                Err(error) => {
-                    tracing::warn!(session_id = %id, %error, "a log can't tell which messages were answered");
-                    break;
-                }
+        if open.is_empty() {
+            return open;
+        }
+        match until_answered(|| answers::unanswered(&self.store, id, open.clone(), interactive)).await {
+            Ok(lost) => lost,
+            Err(error) => {
+                tracing::warn!(session_id = %id, %error, "a log can't tell which messages were answered");
+                open
             }
         }
-        open
     }
 
     /// Asks a session that no supervisor here answers for. [`SessionError::LetGo`]: look again, it has moved.

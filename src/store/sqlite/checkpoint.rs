@@ -165,6 +165,15 @@ mod tests {
         }
     }
 
+    /// A file, its writer's connection and the thread that hears of its commits.
+    fn listening() -> (tempfile::TempDir, std::path::PathBuf, Connection, Checkpoints) {
+        let (directory, mut connection) = connection();
+        let file = directory.path().join("gateway.db");
+        let checkpoints = Checkpoints::start(&file).unwrap();
+        checkpoints.listen(&mut connection).unwrap();
+        (directory, file, connection, checkpoints)
+    }
+
     fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
         let latest = Instant::now() + Duration::from_secs(20);
         while !is_so() {
@@ -181,10 +190,7 @@ mod tests {
 
     #[test]
     fn a_log_worth_it_is_copied_once_the_writer_is_quiet_and_begins_anew() {
-        let (directory, mut connection) = connection();
-        let file = directory.path().join("gateway.db");
-        let checkpoints = Checkpoints::start(&file).unwrap();
-        checkpoints.listen(&mut connection).unwrap();
+        let (_directory, file, connection, checkpoints) = listening();
         write(&connection, &checkpoints, WORTH / 2);
         let small = std::fs::metadata(&file).unwrap().len();
         write(&connection, &checkpoints, WORTH);
@@ -212,10 +218,7 @@ mod tests {
 
     #[test]
     fn while_somebody_reads_the_log_grows_and_afterwards_it_is_copied() {
-        let (directory, mut connection) = connection();
-        let file = directory.path().join("gateway.db");
-        let checkpoints = Checkpoints::start(&file).unwrap();
-        checkpoints.listen(&mut connection).unwrap();
+        let (_directory, file, connection, checkpoints) = listening();
         let other = Connection::open(&file).unwrap();
         other.execute_batch("BEGIN; SELECT count(*) FROM sessions").unwrap();
         write(&connection, &checkpoints, LONGEST + CHUNK);
