@@ -1,9 +1,14 @@
 //! What `/proc` says about processes. Everything here may be out of date when it is returned; callers check again before they act.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// More than `stat` and `limits` can have.
+const LONGEST_AT_ONCE: usize = 4096;
 
 /// One process, from `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +40,16 @@ pub(super) fn all_pids() -> Vec<u32> {
 
 /// One process; `None` if there is none (any more).
 pub(super) fn stat(pid: u32) -> Option<Stat> {
-    parse(pid, &std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    parse(pid, &read_at_once(&format!("/proc/{pid}/stat"))?)
+}
+
+/// What a file of `/proc` says that the kernel writes at one stroke. A hunt reads hundreds of them: no call more than it takes.
+pub(super) fn read_at_once(path: &str) -> Option<Vec<u8>> {
+    let mut file = File::open(path).ok()?;
+    let mut text = vec![0; LONGEST_AT_ONCE];
+    let length = file.read(&mut text).ok()?;
+    text.truncate(length);
+    Some(text)
 }
 
 /// `pid (name) state ppid pgrp session …`: the name may hold anything, even `)` and newlines, so fields are counted from its last `)`.
@@ -61,6 +75,11 @@ pub(super) fn carries(pid: u32, entry: &[u8]) -> bool {
 /// The process id given out last; `None` where the kernel does not tell.
 pub(super) fn newest_pid() -> Option<u32> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_ascii_whitespace().nth(4)?.parse().ok()
+}
+
+/// Is that the number of a thread of this process?
+pub(super) fn is_thread_of_ours(number: u32) -> bool {
+    std::fs::exists(format!("/proc/self/task/{number}")).unwrap_or(false)
 }
 
 /// Opens a handle to a process: a signal sent through it never reaches a later process of the same number. Take it first and look at the process

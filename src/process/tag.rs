@@ -10,6 +10,7 @@ use rustix::process::{Resource, Rlimit};
 use sha2::{Digest, Sha256};
 
 use super::launch::{INSTANCE_VARIABLE, Marker, SESSION_VARIABLE};
+use super::proc_fs;
 
 const SOFT_RANGE: u64 = 0x4000_0000_0000_0000;
 const HARD_RANGE: u64 = 0x6000_0000_0000_0000;
@@ -35,7 +36,8 @@ impl Tag {
 
     /// Does that process have the tag? `false` also if it can't be asked.
     pub(super) fn is_on(self, pid: u32) -> bool {
-        let Some((soft, hard)) = std::fs::read(format!("/proc/{pid}/limits")).ok().and_then(|text| parse(&text)) else {
+        let Some((soft, hard)) = proc_fs::read_at_once(&format!("/proc/{pid}/limits")).and_then(|text| parse(&text))
+        else {
             return false;
         };
         match self {

@@ -29,6 +29,8 @@ const CLEAN_LOOKS: u32 = 2;
 const CLEAN_LOOKS_AMONG_DYING: u32 = 8;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+/// Numbers given out during a look that are worth asking about; among more of them a chase it is.
+const FEW: u32 = 64;
 /// A chase takes this long, and this many rounds at least: some ten lives of the shortest-lived process that still forks.
 const CHASE: Duration = Duration::from_millis(4);
 const CHASE_ROUNDS: u32 = 50;
@@ -39,6 +41,7 @@ pub(super) fn hunt(target: &Target, limit: Duration) -> SweepReport {
     let mut hunt = Hunt::new(target);
     let (mut clean_looks, mut looks, mut pause) = (0, 0, SHORTEST_PAUSE);
     loop {
+        let newest = proc_fs::newest_pid();
         let (found, fresh) = hunt.look();
         let out_of_time = Instant::now() >= deadline;
         if hunt.is_blind() {
@@ -49,7 +52,7 @@ pub(super) fn hunt(target: &Target, limit: Duration) -> SweepReport {
             std::thread::sleep(LONGEST_PAUSE);
             continue;
         }
-        if found.is_empty() && !hunt.chase() {
+        if found.is_empty() && (nothing_began_since(newest) || !hunt.chase()) {
             hunt.kill_groups();
             clean_looks += 1;
             if clean_looks >= if hunt.orphans_die { CLEAN_LOOKS_AMONG_DYING } else { CLEAN_LOOKS } {
@@ -87,6 +90,8 @@ struct Hunt<'a> {
     groups: HashSet<u32>,
     killed: HashSet<Identity>,
     leaders_looked_at: bool,
+    /// Seen not to carry the mark, and begun before anything that the gateway knows to: they are not asked again.
+    strangers: HashSet<Identity>,
     /// Touches nothing: only looks.
     only_looks: bool,
     began: u64,
@@ -106,6 +111,7 @@ impl<'a> Hunt<'a> {
             groups: HashSet::new(),
             killed: HashSet::new(),
             leaders_looked_at: false,
+            strangers: HashSet::new(),
             only_looks: false,
             began: proc_fs::now(),
             orphans_die: false,
@@ -126,7 +132,7 @@ impl<'a> Hunt<'a> {
             }
             if self.is_known(&stat) {
                 belonging.insert(pid);
-            } else if self.target.is_on(pid) {
+            } else if self.carries_the_mark(&stat) {
                 fresh |= self.stop(&stat);
                 belonging.insert(pid);
             }
@@ -150,6 +156,19 @@ impl<'a> Hunt<'a> {
             }
         }
         (all, fresh)
+    }
+
+    /// Asked once of what began before the target's first leader, and at each look of the rest: who is between two programs has no environment.
+    fn carries_the_mark(&mut self, stat: &Stat) -> bool {
+        let process = (stat.pid, stat.started);
+        if self.strangers.contains(&process) {
+            return false;
+        }
+        let belongs = self.target.is_on(stat.pid);
+        if !belongs && self.target.leaders.iter().map(|leader| leader.started).min() > Some(stat.started) {
+            self.strangers.insert(process);
+        }
+        belongs
     }
 
     /// Could the last look not see, for want of a descriptor or of memory? What was not seen is not gone.
@@ -275,6 +294,13 @@ impl<'a> Hunt<'a> {
     }
 }
 
+/// Has no process begun since `newest` was the number given out last? Then a look has missed nothing. Threads have numbers too: ours, at least, are known
+/// as such. `false` also where the kernel does not tell.
+fn nothing_began_since(newest: Option<u32>) -> bool {
+    let (Some(before), Some(now)) = (newest, proc_fs::newest_pid()) else { return false };
+    before == now || (before < now && now - before <= FEW && (before + 1..=now).all(proc_fs::is_thread_of_ours))
+}
+
 /// Sends to all processes of a group at one stroke: what one of them is just forking gets it too.
 fn signal_group(group: u32, signal: Signal) {
     // Group 1 is init's, and 0 would be our own.
@@ -290,6 +316,42 @@ mod tests {
     use super::*;
     use crate::process::Spawner;
     use crate::process::launch::SESSION_VARIABLE;
+    use crate::process::leaders::Trace;
+
+    #[test]
+    fn only_who_began_before_the_leaders_is_asked_but_once() {
+        let child = std::process::Command::new("sleep").arg("60").spawn().map(Killed).unwrap();
+        let older = proc_fs::stat(child.0.id()).unwrap();
+        let after_a_look = |leader_started| {
+            let leaders = vec![Trace { pid: 1, started: leader_started, reaped: Some(leader_started) }];
+            let target = Target::new(format!("{SESSION_VARIABLE}={}", Uuid::new_v4()).into_bytes(), leaders);
+            let mut hunt = Hunt::new(&target);
+            assert!(hunt.look().0.is_empty());
+            hunt.strangers.contains(&(older.pid, older.started))
+        };
+        assert!(after_a_look(older.started + 1));
+        assert!(!after_a_look(older.started));
+    }
+
+    #[test]
+    fn a_process_that_began_is_noticed_and_a_thread_of_ours_is_known() {
+        let newest = proc_fs::newest_pid();
+        let child = std::process::Command::new("sleep").arg("60").spawn().map(Killed).unwrap();
+        assert!(!nothing_began_since(newest));
+        assert!(!proc_fs::is_thread_of_ours(child.0.id()));
+        let thread = || u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+        assert!(std::thread::spawn(move || proc_fs::is_thread_of_ours(thread())).join().unwrap());
+        assert!(!nothing_began_since(None));
+    }
+
+    struct Killed(std::process::Child);
+
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
 
     #[test]
     fn h2_a_chase_catches_what_a_look_comes_too_late_for() {
