@@ -161,8 +161,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// [`StoreError::NotOwner`] if it has not ended.
     async fn remove_session(&self, id: Uuid) -> Result<bool, StoreError>;
 
-    /// Deletes at most `max_batches` batches of removed sessions, and as many notes that have expired; `true` if
-    /// more remain. What a gateway that died has left is deleted too.
+    /// Deletes at most `max_batches` batches of removed sessions (those that the store keeps as one count as one), and
+    /// as many notes that have expired; `true` if more remain. What a gateway that died has left is deleted too.
     async fn purge(&self, max_batches: u32) -> Result<bool, StoreError>;
 
     // --- slots and the line: the rules stand in `slots` --------------------------------------------

@@ -154,10 +154,8 @@ pub async fn a_purge_takes_so_many_batches_at_most_and_tells_whether_more_remain
         }
     }
     assert!(store.purge(0).await?);
-    // Ten batches wait: nine are fewer.
-    for step in 1..=3 {
-        assert!(store.purge(3).await?, "step {step}");
-    }
+    // Of two sessions' logs one batch is less than all, however they are kept.
+    assert!(store.purge(1).await?);
     purge_all(&store, 3).await?;
     assert!(!store.purge(3).await?);
     assert_eq!(store.read(sample::id(3), 0, TypeSet::ALL, usize::MAX).await?.len(), 5);

@@ -160,7 +160,7 @@ mod tests {
     fn write(connection: &Connection, checkpoints: &Checkpoints, bytes: u64) {
         for _ in 0..bytes.div_ceil(CHUNK) {
             let chunk = i64::try_from(CHUNK).unwrap();
-            connection.execute("INSERT INTO batches VALUES (1, random(), 1, 1, zeroblob(?1))", [chunk]).unwrap();
+            connection.execute("INSERT INTO batches VALUES (1, random(), 1, 1, zeroblob(?1), NULL)", [chunk]).unwrap();
             checkpoints.after_commit(connection);
         }
     }

@@ -26,6 +26,7 @@ use uuid::Uuid;
 
 use super::file::{beside, open_private};
 use super::record::{self, HEADER};
+use super::settler::Settler;
 use crate::store::Batch;
 
 /// Longer batches go to the database at once: they are worth a transaction, and would be written twice here.
@@ -52,9 +53,7 @@ pub(super) enum Taken {
     No,
     /// It is kept.
     Kept,
-    /// It is kept, and the first since the last [`Journal::take`]: somebody should see to it that there is another.
-    First,
-    /// It is kept, and so much waits that this should be at once.
+    /// It is kept, and so much waits that it should be put into the database at once.
     Much,
 }
 
@@ -84,6 +83,8 @@ struct State {
     logs: HashMap<Uuid, Log>,
     waiting: Vec<Entry>,
     waiting_bytes: usize,
+    /// Told of the first that waits. `None`: nothing is ever taken, or somebody else sees to it.
+    settler: Option<Settler>,
 }
 
 impl Journal {
@@ -98,7 +99,13 @@ impl Journal {
             logs: HashMap::new(),
             waiting: Vec::new(),
             waiting_bytes: 0,
+            settler: None,
         }))
+    }
+
+    /// From now on `settler` is told when something waits.
+    pub(super) fn settled_by(&self, settler: Settler) {
+        self.0.lock().settler = Some(settler);
     }
 
     /// Opens the journal beside the database `file`, and gives what an earlier gateway left in it, in order. That must be
@@ -181,6 +188,9 @@ impl Journal {
     pub(super) fn put_back(&self, mut entries: Vec<Entry>) {
         let mut state = self.0.lock();
         entries.append(&mut state.waiting);
+        if let Some(settler) = &state.settler {
+            settler.wish();
+        }
         state.waiting_bytes = entries.iter().map(|entry| entry.batch.payload.len()).sum();
         state.waiting = entries;
     }
@@ -219,15 +229,13 @@ impl State {
         if let Some(log) = self.logs.get_mut(&session) {
             log.head = batch.last_seq;
         }
-        let is_first = self.waiting.is_empty();
+        if let Some(settler) = self.settler.as_ref().filter(|_| self.waiting.is_empty()) {
+            settler.wish();
+        }
         let was_much = self.waiting_bytes >= MUCH;
         self.waiting.push(Entry { session, epoch, batch: batch.clone() });
         self.waiting_bytes += batch.payload.len();
-        match (is_first, !was_much && self.waiting_bytes >= MUCH) {
-            (_, true) => Taken::Much,
-            (true, false) => Taken::First,
-            (false, false) => Taken::Kept,
-        }
+        if !was_much && self.waiting_bytes >= MUCH { Taken::Much } else { Taken::Kept }
     }
 }
 
@@ -258,7 +266,7 @@ mod tests {
         assert_eq!(append(&journal, 1, 4), Taken::No);
         assert_eq!(append(&journal, 1, 6), Taken::No);
         assert_eq!(journal.append(sample::id(1), 2, &sample::batch(5, 5)), Taken::No);
-        assert_eq!(append(&journal, 1, 5), Taken::First);
+        assert_eq!(append(&journal, 1, 5), Taken::Kept);
         assert_eq!(append(&journal, 1, 6), Taken::Kept);
         assert!(journal.is_ahead(Some(sample::id(1))) && !journal.is_ahead(Some(sample::id(2))));
         journal.forget(sample::id(1));

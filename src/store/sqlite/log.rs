@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
+use super::batches::{self, Stored, Together};
 use super::fault::{Fault, from_stored, to_stored};
 use super::journal::Entry;
 use super::rows::{self, damaged};
@@ -52,17 +53,17 @@ pub(super) fn end(
 /// Puts what the journal has kept into the logs. What is there already is passed over. What does not fit (it was kept
 /// before a loss of power, of which the database remembers less) is told and left out.
 pub(super) fn settle(connection: &Connection, entries: &[Entry]) -> Result<(), Fault> {
-    // The heads, and by how many bytes those that have moved have grown.
-    let mut heads: HashMap<Uuid, (Head, Option<u64>)> = HashMap::new();
+    let mut logs: HashMap<Uuid, Growing<'_>> = HashMap::new();
     for Entry { session, epoch, batch } in entries {
-        let (head, bytes) = match heads.entry(*session) {
+        let log = match logs.entry(*session) {
             Occupied(known) => known.into_mut(),
             Vacant(unknown) => match sessions::head(connection, *session) {
-                Ok(head) => unknown.insert((head, None)),
+                Ok(head) => unknown.insert(Growing { head, bytes: None, together: Together::default() }),
                 Err(Fault::Refused(StoreError::Missing)) => continue,
                 Err(fault) => return Err(fault),
             },
         };
+        let head = &mut log.head;
         if batch.last_seq <= head.last_seq {
             continue;
         }
@@ -73,12 +74,27 @@ pub(super) fn settle(connection: &Connection, entries: &[Entry]) -> Result<(), F
             );
             continue;
         }
-        insert(connection, head.key, batch)?;
+        log.together.add(connection, head.key, batch)?;
         head.last_seq = batch.last_seq;
-        *bytes = Some(bytes.unwrap_or(0) + batch.payload.len() as u64);
+        log.bytes = Some(log.bytes.unwrap_or(0) + batch.payload.len() as u64);
     }
-    let mut moved = heads.values().filter_map(|(head, bytes)| Some((head, (*bytes)?)));
-    moved.try_for_each(|(head, bytes)| move_head(connection, head.key, head.last_seq, bytes))
+    for Growing { head, bytes, mut together } in logs.into_values() {
+        together.write(connection, head.key)?;
+        if let Some(bytes) = bytes {
+            move_head(connection, head.key, head.last_seq, bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// A log that something is put into.
+struct Growing<'a> {
+    /// With the number that it will have reached.
+    head: Head,
+    /// By how many bytes it has grown; `None`: not at all.
+    bytes: Option<u64>,
+    /// What is not written yet.
+    together: Together<'a>,
 }
 
 /// The session, if `epoch` is its current one.
@@ -92,22 +108,14 @@ fn is_stored(connection: &Connection, head: &Head, batch: &Batch) -> Result<bool
     if batch.last_seq > head.last_seq {
         return Ok(false);
     }
-    let mut statement = connection.prepare_cached(
-        "SELECT first_seq = ?3 AND types = ?4 AND payload = ?5 FROM batches WHERE session = ?1 AND last_seq = ?2",
-    )?;
-    let same = statement
-        .query_row(
-            params![
-                head.key,
-                to_stored(batch.last_seq)?,
-                to_stored(batch.first_seq)?,
-                batch.types.0,
-                batch.payload.as_ref()
-            ],
-            |row| row.get(0),
-        )
-        .optional()?;
-    Ok(same.unwrap_or(false))
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT {}, payload FROM batches WHERE session = ?1 AND last_seq >= ?2 ORDER BY last_seq LIMIT 1",
+        batches::COLUMNS
+    ))?;
+    let mut found = statement.query(params![head.key, to_stored(batch.last_seq)?])?;
+    let Some(row) = found.next()? else { return Ok(false) };
+    let payload = Bytes::copy_from_slice(row.get_ref(4)?.as_blob().map_err(|_| damaged("a batch is not of bytes"))?);
+    Ok(Stored::from_row(row)?.batches(Some(&payload), TypeSet::ALL)?.contains(batch))
 }
 
 fn push(connection: &Connection, head: &Head, batch: &Batch) -> Result<(), Fault> {
@@ -115,18 +123,8 @@ fn push(connection: &Connection, head: &Head, batch: &Batch) -> Result<(), Fault
     if batch.first_seq != expected || batch.last_seq < batch.first_seq {
         return Err(StoreError::Gap { expected, found: batch.first_seq }.into());
     }
-    insert(connection, head.key, batch)?;
+    batches::write(connection, head.key, batch)?;
     move_head(connection, head.key, batch.last_seq, batch.payload.len() as u64)
-}
-
-fn insert(connection: &Connection, session: i64, batch: &Batch) -> Result<(), Fault> {
-    let (first, last) = (to_stored(batch.first_seq)?, to_stored(batch.last_seq)?);
-    connection
-        .prepare_cached(
-            "INSERT INTO batches (session, last_seq, first_seq, types, payload) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![session, last, first, batch.types.0, batch.payload.as_ref()])?;
-    Ok(())
 }
 
 /// The log's head is `last_seq` now, and holds so many bytes more.
@@ -148,48 +146,44 @@ pub(super) fn read(
     // One view for the head and the batches, so that what is between them is really missing.
     let view = connection.unchecked_transaction()?;
     let head = sessions::head(&view, id)?;
-    let mut batches: Vec<Batch> = Vec::new();
+    let mut log: Vec<Batch> = Vec::new();
     if after >= head.last_seq {
-        return Ok(batches);
+        return Ok(log);
     }
-    let mut statement = view.prepare_cached(
+    let mut statement = view.prepare_cached(&format!(
         // Within the CASE, so that the pages of a payload that nobody wants are not read.
-        "SELECT first_seq, last_seq, types, CASE WHEN types & ?3 THEN payload END FROM batches \
+        "SELECT {}, CASE WHEN types & ?3 THEN payload END FROM batches \
          WHERE session = ?1 AND last_seq > ?2 ORDER BY last_seq",
-    )?;
+        batches::COLUMNS
+    ))?;
     let mut found = statement.query(params![head.key, to_stored(after)?, wanted.0])?;
     let mut bytes = 0_usize;
-    while (bytes < max_bytes && batches.len() < READ_BATCHES) || batches.is_empty() {
+    loop {
         let Some(row) = found.next()? else {
-            let reached = batches.last().map_or(0, |batch| batch.last_seq);
+            let reached = log.last().map_or(0, |batch| batch.last_seq);
             if reached == head.last_seq {
-                break;
+                return Ok(log);
             }
             return Err(torn(id, "the end of the log is missing"));
         };
-        let batch = decode(row)?;
-        if batch.first_seq > batch.last_seq {
+        let stored = Stored::from_row(row)?;
+        // None: it is not wanted.
+        let payload = row.get_ref(4)?.as_blob_or_null().map_err(|_| damaged("a batch is not of bytes"))?;
+        let payload = payload.map(Bytes::copy_from_slice);
+        if stored.first_seq > stored.last_seq {
             return Err(torn(id, "a batch ends before it begins"));
         }
-        if batches.last().is_some_and(|before| before.last_seq + 1 != batch.first_seq) {
+        if log.last().is_some_and(|before| before.last_seq + 1 != stored.first_seq) {
             return Err(torn(id, "a batch is missing"));
         }
-        bytes = bytes.saturating_add(batch.payload.len());
-        batches.push(batch);
+        for batch in stored.batches(payload.as_ref(), wanted)?.into_iter().filter(|batch| batch.last_seq > after) {
+            bytes = bytes.saturating_add(batch.payload.len());
+            log.push(batch);
+            if bytes >= max_bytes || log.len() >= READ_BATCHES {
+                return Ok(log);
+            }
+        }
     }
-    Ok(batches)
-}
-
-fn decode(row: &Row<'_>) -> Result<Batch, Fault> {
-    let types: i64 = row.get(2)?;
-    // None: it is not wanted.
-    let payload = row.get_ref(3)?.as_blob_or_null().map_err(|_| damaged("a batch is not of bytes"))?;
-    Ok(Batch {
-        first_seq: from_stored(row.get(0)?)?,
-        last_seq: from_stored(row.get(1)?)?,
-        types: TypeSet(u32::try_from(types).map_err(|_| damaged("a batch's types are out of range"))?),
-        payload: Bytes::copy_from_slice(payload.unwrap_or_default()),
-    })
 }
 
 fn torn(id: Uuid, what: &'static str) -> Fault {

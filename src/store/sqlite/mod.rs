@@ -8,6 +8,7 @@
 
 mod accounts;
 mod audit;
+mod batches;
 mod checkpoint;
 mod examine;
 mod fault;
@@ -25,6 +26,7 @@ mod retention;
 mod rows;
 mod schema;
 mod sessions;
+mod settler;
 mod slots;
 mod spend;
 #[cfg(test)]
@@ -34,7 +36,6 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -46,7 +47,7 @@ use self::journal::{Journal, Taken};
 use self::nodes::Nodes;
 use self::readers::Readers;
 use self::slots::Slots;
-use self::writer::{Touches, Writer};
+use self::writer::{After, Done, Writer};
 use super::{
     Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, Finding, LineLimits, LineOutcome, ListQuery,
     LogBounds, NewSession, NodeSeen, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch,
@@ -55,10 +56,6 @@ use super::{
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::telemetry::time::now_ms;
-
-/// After so long at most what the journal keeps is put into the database. Long enough for many batches, and not for so
-/// many that their transaction holds up whoever shares the processor with it.
-const SETTLED_WITHIN: Duration = Duration::from_millis(25);
 
 /// What a closed store answers.
 fn closed() -> StoreError {
@@ -131,7 +128,8 @@ impl SqliteStore {
         T: Send + 'static,
         W: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        self.writer()?.write(name, Touches::Nothing, work).await
+        let mut work = work;
+        self.writer()?.write(name, None, move |connection| work(connection).map(Done::from)).await
     }
 
     /// A write after which the journal must learn anew about the session.
@@ -140,7 +138,8 @@ impl SqliteStore {
         T: Send + 'static,
         W: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        self.writer()?.write(name, Touches::Changes(session), work).await
+        let mut work = work;
+        self.writer()?.write(name, Some(session), move |connection| work(connection).map(Done::from)).await
     }
 
     async fn read_with<T, W>(&self, name: &'static str, work: W) -> Result<T, StoreError>
@@ -204,13 +203,14 @@ impl Store for SqliteStore {
     }
 
     async fn create_session(&self, session: NewSession) -> Result<Created, StoreError> {
-        self.write("create_session", move |connection| sessions::create(connection, &session)).await
+        let work = move |connection: &Connection| sessions::create(connection, &session);
+        self.writer()?.write("create_session", None, work).await
     }
 
     async fn update_session(&self, id: Uuid, epoch: u64, patch: SessionPatch) -> Result<(), StoreError> {
-        let touches = if patch.owner.is_some() { Touches::Changes(id) } else { Touches::Nothing };
-        let work = move |connection: &Connection| sessions::update(connection, id, epoch, &patch);
-        self.writer()?.write("update_session", touches, work).await
+        let changes = patch.owner.as_ref().map(|_| id);
+        let work = move |connection: &Connection| sessions::update(connection, id, epoch, &patch).map(Done::from);
+        self.writer()?.write("update_session", changes, work).await
     }
 
     async fn session(&self, id: Uuid) -> Result<Option<SessionRow>, StoreError> {
@@ -251,17 +251,19 @@ impl Store for SqliteStore {
         let writer = self.writer()?;
         match self.journal.append(id, epoch, &batch) {
             Taken::Kept => return Ok(()),
-            Taken::First => {
-                writer.settle_after(SETTLED_WITHIN);
-                return Ok(());
-            }
             Taken::Much => {
                 writer.settle();
                 return Ok(());
             }
             Taken::No => {}
         }
-        writer.append(id, epoch, batch).await
+        let work = move |connection: &Connection| {
+            let is_new = log::append(connection, id, epoch, &batch)?;
+            let after =
+                if is_new { After::Follow { session: id, epoch, head: batch.last_seq } } else { After::Nothing };
+            Ok(Done { answer: (), after })
+        };
+        writer.write("append", None, work).await
     }
 
     async fn end_session(&self, id: Uuid, epoch: u64, batch: Batch, patch: SessionPatch) -> Result<(), StoreError> {

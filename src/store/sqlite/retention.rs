@@ -9,6 +9,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
+use super::batches::{self, Stored};
 use super::fault::{Fault, from_stored, moment, to_stored};
 use super::rows::{self, damaged};
 use super::{log, sessions};
@@ -24,34 +25,45 @@ pub(super) fn cut_head(
 ) -> Result<LogBounds, Fault> {
     let head = log::owned(connection, id, epoch)?;
     let mut bounds = LogBounds { first: head.last_seq.saturating_add(1), head: head.last_seq, bytes: head.bytes };
-    // Before the first write: where the cut ends, and what is kept then.
-    let mut cut_to = None;
+    // Before the first write: the number that the cut ends with, the row of which only a part goes, and what is kept then.
+    let (mut cut_to, mut in_part) = (None, None);
     {
-        let mut statement = connection.prepare_cached(
-            "SELECT first_seq, last_seq, length(payload) FROM batches WHERE session = ?1 ORDER BY last_seq",
-        )?;
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT {}, length(payload), rowid FROM batches WHERE session = ?1 ORDER BY last_seq",
+            batches::COLUMNS
+        ))?;
         let mut found = statement.query([head.key])?;
         let mut left = max_batches;
-        while let Some(row) = found.next()? {
-            let last = from_stored(row.get(1)?)?;
-            if left == 0 || bounds.bytes <= keep_bytes || last == head.last_seq {
-                bounds.first = from_stored(row.get(0)?)?;
-                break;
+        'rows: while let Some(row) = found.next()? {
+            let stored = Stored::from_row(row)?;
+            let mut first = stored.first_seq;
+            for (last, length) in stored.lengths(from_stored(row.get(4)?)?) {
+                if left == 0 || bounds.bytes <= keep_bytes || last == head.last_seq {
+                    bounds.first = first;
+                    if first > stored.first_seq {
+                        in_part = Some((row.get::<_, i64>(5)?, stored));
+                    }
+                    break 'rows;
+                }
+                bounds.bytes =
+                    bounds.bytes.checked_sub(length).ok_or_else(|| damaged("a log is longer than counted"))?;
+                cut_to = Some(last);
+                first = last.saturating_add(1);
+                left -= 1;
             }
-            let length = from_stored(row.get(2)?)?;
-            bounds.bytes = bounds.bytes.checked_sub(length).ok_or_else(|| damaged("a log is longer than counted"))?;
-            cut_to = Some(last);
-            left -= 1;
         }
     }
     let Some(cut_to) = cut_to else { return Ok(bounds) };
     if bounds.first > bounds.head {
         return Err(damaged("the end of the log is missing").into());
     }
-    let (cut_to, bytes) = (to_stored(cut_to)?, to_stored(bounds.bytes)?);
     connection
         .prepare_cached("DELETE FROM batches WHERE session = ?1 AND last_seq <= ?2")?
-        .execute(params![head.key, cut_to])?;
+        .execute(params![head.key, to_stored(cut_to)?])?;
+    if let Some((row_id, stored)) = in_part {
+        batches::behead(connection, row_id, &stored, cut_to)?;
+    }
+    let bytes = to_stored(bounds.bytes)?;
     connection.prepare_cached("UPDATE sessions SET bytes = ?2 WHERE key = ?1")?.execute(params![head.key, bytes])?;
     Ok(bounds)
 }
@@ -131,7 +143,7 @@ pub(super) fn remove(connection: &Connection, id: Uuid) -> Result<bool, Fault> {
 /// See [`crate::store::Store::purge`].
 pub(super) fn purge(connection: &Connection, max_batches: u32) -> Result<bool, Fault> {
     let mut next = connection.prepare_cached("SELECT key FROM removals ORDER BY key LIMIT 1")?;
-    let mut batches = connection.prepare_cached(
+    let mut rows = connection.prepare_cached(
         "DELETE FROM batches WHERE rowid IN (SELECT rowid FROM batches WHERE session = ?1 ORDER BY last_seq LIMIT ?2)",
     )?;
     let mut done = connection.prepare_cached(
@@ -144,7 +156,7 @@ pub(super) fn purge(connection: &Connection, max_batches: u32) -> Result<bool, F
         if left <= 0 {
             return Ok(true);
         }
-        let deleted = batches.execute([key, left])?;
+        let deleted = rows.execute([key, left])?;
         done.execute([key])?;
         // A session without batches counts too: each step of this loop costs something.
         left = left.saturating_sub(i64::try_from(deleted.max(1)).unwrap_or(i64::MAX));

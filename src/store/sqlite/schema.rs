@@ -40,8 +40,8 @@ const STATEMENTS: usize = 64;
 /// - Every filter of a listing has an index that ends in the listing's order (`created_at_ms`, `id`).
 ///   `labels` repeats owner and order for that reason. States are no filter of an index, but for one:
 ///   whatever has not ended is little.
-pub(super) const STEPS: [&str; 6] =
-    [FIRST_FORM, RETENTION, PUT_AWAY_AND_SPEND, SLOTS_IN_MEMORY, NOTES, ACCESS_AND_AUDIT];
+pub(super) const STEPS: [&str; 7] =
+    [FIRST_FORM, RETENTION, PUT_AWAY_AND_SPEND, SLOTS_IN_MEMORY, NOTES, ACCESS_AND_AUDIT, BATCHES_TOGETHER];
 
 const FIRST_FORM: &str = "
     CREATE TABLE sessions (
@@ -198,6 +198,11 @@ const ACCESS_AND_AUDIT: &str = "
     CREATE INDEX audit_by_subject ON audit (subject, id) WHERE subject IS NOT NULL;
     CREATE INDEX audit_by_session ON audit (session, id) WHERE session IS NOT NULL;
     CREATE INDEX audit_by_action  ON audit (action, id);
+";
+
+/// Several batches in one row, see `batches`.
+const BATCHES_TOGETHER: &str = "
+    ALTER TABLE batches ADD COLUMN parts BLOB;
 ";
 
 /// A connection that may write. The file must be there.

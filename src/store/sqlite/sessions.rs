@@ -7,29 +7,32 @@ use uuid::Uuid;
 
 use super::fault::{Fault, from_stored, moment, to_stored};
 use super::rows::{self, About, COLUMNS};
+use super::writer::{After, Done};
 use crate::api::event::SessionState;
 use crate::store::{Created, NewSession, SessionPatch, SessionRow, StoreError};
 
-/// See [`crate::store::Store::create_session`].
-pub(super) fn create(connection: &Connection, session: &NewSession) -> Result<Created, Fault> {
+/// See [`crate::store::Store::create_session`]. A session that was not there before has a log that can be followed.
+pub(super) fn create(connection: &Connection, session: &NewSession) -> Result<Done<Created>, Fault> {
     let row = &session.row;
     if let Some((key, fingerprint)) = &session.idempotency
         && let Some((used_by, its_fingerprint)) = key_user(connection, &row.owner, key)?
     {
         if its_fingerprint != *fingerprint {
-            return Ok(Created::KeyReused);
+            return Ok(Created::KeyReused.into());
         }
         if used_by != row.id
             && let Some(older) = find(connection, used_by)?
         {
-            return Ok(Created::Existing(Box::new(older)));
+            return Ok(Created::Existing(Box::new(older)).into());
         }
     }
     if let Some(stored) = find(connection, row.id)? {
-        return if stored.same_start(row) { Ok(Created::New) } else { Err(StoreError::Exists.into()) };
+        return if stored.same_start(row) { Ok(Created::New.into()) } else { Err(StoreError::Exists.into()) };
     }
     insert(connection, session)?;
-    Ok(Created::New)
+    let follow = After::Follow { session: row.id, epoch: row.epoch, head: row.last_seq };
+    let after = if row.state == SessionState::Ended { After::Nothing } else { follow };
+    Ok(Done { answer: Created::New, after })
 }
 
 /// See [`crate::store::Store::key_of_session`].

@@ -12,7 +12,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -22,10 +21,10 @@ use super::checkpoint::Checkpoints;
 use super::fault::Fault;
 use super::file::InstanceLock;
 use super::journal::{Entry, Journal};
+use super::settler::Settler;
 use super::{log, schema};
 use crate::config::settings::SqliteSynchronous;
-use crate::store::{Batch, StoreError};
-use crate::telemetry::tasks;
+use crate::store::StoreError;
 
 /// Jobs that may wait; whoever comes when all places are taken waits for one.
 const QUEUE: usize = 1_024;
@@ -33,57 +32,77 @@ const QUEUE: usize = 1_024;
 /// Jobs committed together at most, so that the first of them does not wait for ever.
 const GROUP: usize = 512;
 
-/// What a write means for the journal.
+/// What a piece of work came to.
+pub(super) struct Done<T> {
+    /// For whoever waits.
+    pub(super) answer: T,
+    pub(super) after: After,
+}
+
+/// What is to be done once a piece of work is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Touches {
-    /// No session's log, nor its owner.
+pub(super) enum After {
     Nothing,
-    /// This session, in more than its log's newest batch.
-    Changes(Uuid),
-    /// It has appended to the log of this session, by the owner of this epoch; the log's new head.
-    Appends(Uuid, u64, u64),
+    /// The journal can take what follows: the session's log has this head, and its owner's epoch is this.
+    Follow {
+        session: Uuid,
+        epoch: u64,
+        head: u64,
+    },
+}
+
+impl<T> From<T> for Done<T> {
+    fn from(answer: T) -> Self {
+        Self { answer, after: After::Nothing }
+    }
 }
 
 /// One write. Run once or, if its group failed, a second time on a rolled back connection.
 trait Job: Send {
     /// Does the work and keeps its answer.
     fn run(&mut self, connection: &Connection) -> Result<(), Fault>;
+    /// What is to be done now that it is committed.
+    fn after(&self) -> After;
     /// Gives the kept answer to whoever waits.
     fn acknowledge(self: Box<Self>);
     /// Gives an error instead.
     fn fail(self: Box<Self>, error: StoreError);
     /// A word for the log.
     fn name(&self) -> &'static str;
-    /// What it means for the journal: before it has run, and afterwards.
-    fn touches(&self) -> Touches;
+    /// The session that it changes in more than its log's newest batch.
+    fn changes(&self) -> Option<Uuid>;
 }
 
 struct Task<T, W> {
     name: &'static str,
-    touches: Touches,
+    changes: Option<Uuid>,
     work: W,
-    answer: Option<Result<T, StoreError>>,
+    answer: Option<Result<Done<T>, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
 impl<T, W> Job for Task<T, W>
 where
     T: Send,
-    W: FnMut(&Connection) -> Result<T, Fault> + Send,
+    W: FnMut(&Connection) -> Result<Done<T>, Fault> + Send,
 {
     fn run(&mut self, connection: &Connection) -> Result<(), Fault> {
         self.answer = match (self.work)(connection) {
-            Ok(value) => Some(Ok(value)),
+            Ok(done) => Some(Ok(done)),
             Err(Fault::Refused(error)) => Some(Err(error)),
             Err(fault) => return Err(fault),
         };
         Ok(())
     }
 
+    fn after(&self) -> After {
+        self.answer.as_ref().and_then(|answer| answer.as_ref().ok()).map_or(After::Nothing, |done| done.after)
+    }
+
     fn acknowledge(self: Box<Self>) {
         if let Some(answer) = self.answer {
             // A caller that has gone away does not undo the write.
-            drop(self.reply.send(answer));
+            drop(self.reply.send(answer.map(|done| done.answer)));
         }
     }
 
@@ -95,73 +114,13 @@ where
         self.name
     }
 
-    fn touches(&self) -> Touches {
-        self.touches
+    fn changes(&self) -> Option<Uuid> {
+        self.changes
     }
 }
 
-/// A batch that the journal does not take.
-struct Append {
-    session: Uuid,
-    epoch: u64,
-    batch: Batch,
-    /// Whether it was not in the log before.
-    answer: Option<Result<bool, StoreError>>,
-    reply: oneshot::Sender<Result<(), StoreError>>,
-}
-
-impl Job for Append {
-    fn run(&mut self, connection: &Connection) -> Result<(), Fault> {
-        self.answer = match log::append(connection, self.session, self.epoch, &self.batch) {
-            Ok(is_new) => Some(Ok(is_new)),
-            Err(Fault::Refused(error)) => Some(Err(error)),
-            Err(fault) => return Err(fault),
-        };
-        Ok(())
-    }
-
-    fn acknowledge(self: Box<Self>) {
-        if let Some(answer) = self.answer {
-            drop(self.reply.send(answer.map(|_| ())));
-        }
-    }
-
-    fn fail(self: Box<Self>, error: StoreError) {
-        drop(self.reply.send(Err(error)));
-    }
-
-    fn name(&self) -> &'static str {
-        "append"
-    }
-
-    fn touches(&self) -> Touches {
-        match self.answer {
-            Some(Ok(true)) => Touches::Appends(self.session, self.epoch, self.batch.last_seq),
-            _ => Touches::Nothing,
-        }
-    }
-}
-
-/// Waits for nothing: what waits in the journal is put into the database.
-struct Settle;
-
-impl Job for Settle {
-    fn run(&mut self, _: &Connection) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    fn acknowledge(self: Box<Self>) {}
-
-    fn fail(self: Box<Self>, _: StoreError) {}
-
-    fn name(&self) -> &'static str {
-        "settle"
-    }
-
-    fn touches(&self) -> Touches {
-        Touches::Nothing
-    }
-}
+/// The name of a job that has no work of its own: what waits in the journal is put into the database.
+const SETTLE: &str = "settle";
 
 /// The way to the writing thread.
 #[derive(Clone)]
@@ -186,6 +145,11 @@ impl Writer {
         };
         let checkpoints = Checkpoints::start(&file).map_err(no_thread)?;
         checkpoints.listen(&mut connection).map_err(|fault| fault.into_store_error("open"))?;
+        let settler = Settler::start({
+            let jobs = jobs.downgrade();
+            move || jobs.upgrade().map(|jobs| Self { jobs }.settle()).is_some()
+        });
+        journal.settled_by(settler.map_err(no_thread)?);
         let thread = Thread { file, synchronous, connection: Some(connection), waiting, journal, checkpoints };
         let handle = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
@@ -197,43 +161,27 @@ impl Writer {
         Ok((Self { jobs }, handle))
     }
 
-    /// Has `work` done and committed. Work that has begun is done even if the caller goes away.
+    /// Has `work` done and committed. Work that has begun is done even if the caller goes away. `changes`: the session
+    /// that it changes in more than its log's newest batch; the journal takes nothing of it meanwhile.
     ///
     /// `work` checks first and writes then: what it refuses must have written nothing.
-    pub(super) async fn write<T, W>(&self, name: &'static str, touches: Touches, work: W) -> Result<T, StoreError>
+    pub(super) async fn write<T, W>(&self, name: &'static str, changes: Option<Uuid>, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
+        W: FnMut(&Connection) -> Result<Done<T>, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let task = Task { name, touches, work, answer: None, reply };
+        let task = Task { name, changes, work, answer: None, reply };
         self.jobs.send(Box::new(task)).await.map_err(|_| super::closed())?;
-        answer.await.map_err(|_| super::closed())?
-    }
-
-    /// Has a batch appended and committed, as [`log::append`] does.
-    pub(super) async fn append(&self, session: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let job = Append { session, epoch, batch, answer: None, reply };
-        self.jobs.send(Box::new(job)).await.map_err(|_| super::closed())?;
         answer.await.map_err(|_| super::closed())?
     }
 
     /// Has what waits in the journal put into the database soon.
     pub(super) fn settle(&self) {
+        let (reply, _) = oneshot::channel();
+        let work = |_: &Connection| Ok(Done::from(()));
         // If so much waits, the journal's turn comes with it.
-        drop(self.jobs.try_send(Box::new(Settle)));
-    }
-
-    /// The same after a while, unless the store is closed by then.
-    pub(super) fn settle_after(&self, delay: Duration) {
-        let jobs = self.jobs.downgrade();
-        tasks::spawn("journal-settles", async move {
-            tokio::time::sleep(delay).await;
-            if let Some(jobs) = jobs.upgrade() {
-                Self { jobs }.settle();
-            }
-        });
+        drop(self.jobs.try_send(Box::new(Task { name: SETTLE, changes: None, work, answer: None, reply })));
     }
 }
 
@@ -271,11 +219,7 @@ impl Thread {
     }
 
     fn commit(&mut self, group: &mut Vec<Box<dyn Job>>) {
-        let changed = group.iter().filter_map(|job| match job.touches() {
-            Touches::Changes(session) => Some(session),
-            Touches::Nothing | Touches::Appends(..) => None,
-        });
-        let entries = self.journal.take(changed);
+        let entries = self.journal.take(group.iter().filter_map(|job| job.changes()));
         match self.transaction(&entries, group) {
             Ok(()) => {
                 self.journal.applied(&entries);
@@ -345,17 +289,19 @@ impl Thread {
 
     /// The job is committed: the journal is told what it has changed, and then whoever waits.
     fn acknowledge(&self, job: Box<dyn Job>) {
-        match job.touches() {
-            Touches::Changes(session) => self.journal.forget(session),
-            Touches::Appends(session, epoch, head) => self.journal.learn(session, epoch, head),
-            Touches::Nothing => {}
+        if let Some(session) = job.changes() {
+            self.journal.forget(session);
+        }
+        match job.after() {
+            After::Nothing => {}
+            After::Follow { session, epoch, head } => self.journal.learn(session, epoch, head),
         }
         job.acknowledge();
     }
 
     /// Puts the entries into the database and runs the jobs, in one transaction that is committed or rolled back.
     fn transaction(&mut self, entries: &[Entry], group: &mut [Box<dyn Job>]) -> Result<(), Failed> {
-        if entries.is_empty() && group.iter().all(|job| job.name() == "settle") {
+        if entries.is_empty() && group.iter().all(|job| job.name() == SETTLE) {
             return Ok(());
         }
         let connection = match self.connection.take() {
@@ -365,7 +311,7 @@ impl Thread {
         if let Err(error) = execute(&connection, "BEGIN IMMEDIATE") {
             return Err(Failed::Before(self.give_back(connection, error.into(), "begin")));
         }
-        let mut outcome = log::settle(&connection, entries).map_err(|fault| (fault, "settle"));
+        let mut outcome = log::settle(&connection, entries).map_err(|fault| (fault, SETTLE));
         for job in group {
             if outcome.is_ok()
                 && let Err(fault) = job.run(&connection)

@@ -6,7 +6,7 @@ use std::io::{Seek, SeekFrom, Write};
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::{by_hand, open};
+use super::{append_rows, by_hand, open};
 use crate::api::selector::TypeSet;
 use crate::store::contract::sample;
 use crate::store::sqlite::{SqliteStore, schema};
@@ -19,9 +19,7 @@ async fn tampered(sql: &str) -> (TempDir, SqliteStore) {
     let store = open(&path).unwrap();
     for n in 1..=2 {
         store.create_session(sample::session(n)).await.unwrap();
-        for seq in 1..=3 {
-            store.append(sample::id(n), 1, sample::batch(seq, seq)).await.unwrap();
-        }
+        append_rows(&store, n, 3).await;
     }
     by_hand(&path).execute_batch(sql).unwrap();
     (directory, store)
@@ -39,6 +37,9 @@ async fn a_log_with_a_hole_is_damaged_and_its_neighbour_is_not() {
         "DELETE FROM batches WHERE session = 1",
         "UPDATE batches SET first_seq = 9 WHERE session = 1 AND last_seq = 2",
         "UPDATE batches SET types = -1 WHERE session = 1 AND last_seq = 2",
+        "UPDATE batches SET parts = zeroblob(16) WHERE session = 1 AND last_seq = 2",
+        "UPDATE batches SET parts = x'02' WHERE session = 1 AND last_seq = 2",
+        "UPDATE batches SET parts = x'0200000000000000FFFFFFFFFFFFFFFF' WHERE session = 1 AND last_seq = 2",
     ];
     for hole in holes {
         let (_directory, store) = tampered(hole).await;

@@ -5,12 +5,12 @@ use std::thread::JoinHandle;
 use futures_util::future::join_all;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{by_hand, lock_out, open, with_one_session};
+use super::{by_hand, lock_out, open, with_one_session, with_sessions};
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::store::contract::sample;
 use crate::store::sqlite::journal::Journal;
-use crate::store::sqlite::writer::{Touches, Writer};
+use crate::store::sqlite::writer::{Done, Writer};
 use crate::store::sqlite::{fault::Fault, file, log, schema, sessions};
 use crate::store::{Batch, Store, StoreError};
 
@@ -22,12 +22,7 @@ fn end(writer: Writer, thread: JoinHandle<()>) {
 
 #[tokio::test]
 async fn a_job_that_sqlite_refuses_does_not_fail_its_neighbours() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("gateway.db");
-    let store = open(&path).unwrap();
-    for n in 1..=40 {
-        store.create_session(sample::session(n)).await.unwrap();
-    }
+    let (_directory, path, store) = with_sessions(40).await;
     by_hand(&path)
         .execute_batch(
             "CREATE TRIGGER refuses AFTER UPDATE OF last_seq ON sessions WHEN new.key = 17 BEGIN \
@@ -66,8 +61,8 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
 
     let big = Batch { payload: vec![1; 1_000_000].into(), ..sample::batch(2, 2) };
     let append = |batch: Batch| {
-        writer.write("append", Touches::Nothing, move |connection: &Connection| {
-            log::append(connection, sample::id(1), 1, &batch)
+        writer.write("append", None, move |connection: &Connection| {
+            log::append(connection, sample::id(1), 1, &batch).map(Done::from)
         })
     };
     let (first, second, third) = tokio::join!(append(sample::batch(1, 1)), append(big), append(sample::batch(2, 3)));
@@ -75,9 +70,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     assert_eq!(second, Err(StoreError::Away("the disk is full".to_owned())));
     assert_eq!(third, Ok(true));
     let head = writer
-        .write("head", Touches::Nothing, |connection: &Connection| {
-            Ok(sessions::head(connection, sample::id(1))?.last_seq)
-        })
+        .write("head", None, |connection: &Connection| Ok(sessions::head(connection, sample::id(1))?.last_seq.into()))
         .await;
     assert_eq!(head, Ok(3));
     end(writer, thread);
@@ -93,7 +86,8 @@ async fn after_an_error_of_the_disk_the_writer_opens_the_file_anew() {
     let broken = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let (writer, thread) =
         Writer::start(path, SqliteSynchronous::Normal, broken, lock, Journal::none().into()).unwrap();
-    let probe = || writer.write("check", Touches::Nothing, |connection: &Connection| sessions::probe(connection, 1));
+    let probe =
+        || writer.write("check", None, |connection: &Connection| sessions::probe(connection, 1).map(Done::from));
     assert_eq!(probe().await, Err(StoreError::Away("its file can't be written".to_owned())));
     assert_eq!(probe().await, Ok(()));
     end(writer, thread);

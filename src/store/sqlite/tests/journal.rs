@@ -46,6 +46,21 @@ async fn without_a_word_from_anybody_it_gets_there_too() {
 }
 
 #[tokio::test]
+async fn the_first_events_of_a_new_session_wait_for_no_transaction() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gateway.db");
+    let store = open(&path).unwrap();
+    store.create_session(sample::session(1)).await.unwrap();
+    let other = lock_out(&path);
+    for seq in 1..=3 {
+        store.append(sample::id(1), 1, sample::batch(seq, seq)).await.unwrap();
+    }
+    drop(other);
+    assert_eq!(store.bounds(sample::id(1)).await.unwrap().head, 3);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn what_must_survive_a_loss_of_power_goes_into_the_database_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gateway.db");
@@ -108,7 +123,7 @@ async fn of_what_an_earlier_gateway_left_only_what_fits_is_taken_over() {
             journal.learn(sample::id(n), epoch, head);
             for seq in [head + 1, head + 2] {
                 let taken = journal.append(sample::id(n), epoch, &sample::batch(seq, seq));
-                assert!(matches!(taken, Taken::First | Taken::Kept));
+                assert!(matches!(taken, Taken::Kept));
             }
         }
     }

@@ -9,6 +9,7 @@ mod journal;
 mod line;
 mod retention;
 mod speed;
+mod together;
 mod upgrade;
 
 use std::path::{Path, PathBuf};
@@ -35,13 +36,32 @@ fn by_hand(path: &Path) -> Connection {
     Connection::open(path).unwrap()
 }
 
-/// A store with session number 1, in a directory that goes with the guard.
+/// A store with session number 1, in a directory that goes with the guard. The store has been opened since, so that it
+/// has heard nothing of the session yet: the first append is the writing thread's.
 async fn with_one_session() -> (TempDir, PathBuf, SqliteStore) {
+    with_sessions(1).await
+}
+
+/// The same with so many.
+async fn with_sessions(count: u64) -> (TempDir, PathBuf, SqliteStore) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gateway.db");
     let store = open(&path).unwrap();
-    store.create_session(sample::session(1)).await.unwrap();
+    for n in 1..=count {
+        store.create_session(sample::session(n)).await.unwrap();
+    }
+    store.close().await;
+    let store = open(&path).unwrap();
     (directory, path, store)
+}
+
+/// Appends so many batches of one event each, every one as a row of its own.
+async fn append_rows(store: &SqliteStore, n: u64, count: u64) {
+    for seq in 1..=count {
+        store.append(sample::id(n), 1, sample::batch(seq, seq)).await.unwrap();
+        // Whoever asks has what waits put into the database.
+        assert_eq!(store.bounds(sample::id(n)).await.unwrap().head, seq);
+    }
 }
 
 /// Holds the writer up, as another program does that writes, until it is dropped.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{by_hand, open};
+use super::{append_rows, by_hand, open};
 use crate::api::selector::TypeSet;
 use crate::store::contract::sample;
 use crate::store::{LogBounds, Store};
@@ -18,9 +18,7 @@ async fn what_was_removed_stays_gone_after_a_restart_and_the_purge_goes_on() {
     let store = open(&path).unwrap();
     for n in 1..=3 {
         store.create_session(sample::session(n)).await.unwrap();
-        for seq in 1..=4 {
-            store.append(sample::id(n), 1, sample::batch(seq, seq)).await.unwrap();
-        }
+        append_rows(&store, n, 4).await;
         store.end_session(sample::id(n), 1, sample::last_batch(5), sample::end_patch()).await.unwrap();
     }
     assert!(store.remove_session(sample::id(3)).await.unwrap());
