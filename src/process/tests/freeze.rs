@@ -181,11 +181,13 @@ async fn another_users_tree_is_frozen_and_thawed_too() {
 async fn the_helper_freezes_and_thaws_what_it_is_told() {
     let (mut process, marker, pids) = tree(TREE, TREE_SIZE, None).await;
     let told = |word: &str| [word.into(), format!("{SESSION_VARIABLE}={}", marker.session()).into()];
-    let (freezing, thawing) = (told("freeze"), told(&format!("thaw={}:{}", pids[0], started(pids[0]))));
+    // Which of them speaks first is nobody's choice; the leader is to answer.
+    let resting = pids.iter().find(|pid| **pid != process.pid).unwrap();
+    let (freezing, thawing) = (told("freeze"), told(&format!("thaw={resting}:{}", started(*resting))));
     assert_eq!(tokio::task::spawn_blocking(move || helper_main(freezing)).await.unwrap(), 0);
     assert!(pids.iter().all(|pid| stopped(*pid)));
     assert_eq!(tokio::task::spawn_blocking(move || helper_main(thawing)).await.unwrap(), 0);
-    assert_eq!(pids.iter().filter(|pid| stopped(**pid)).collect::<Vec<_>>(), [&pids[0]]);
+    assert_eq!(pids.iter().filter(|pid| stopped(**pid)).collect::<Vec<_>>(), [resting]);
     is_answered(&mut process, "helped").await;
     end(process, &marker, None).await;
 }
