@@ -120,11 +120,19 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// How many threads work on sessions and connections: half as many as there are processors, which the agents, the
+/// clients and the store's own threads need too. Measured on two: with two threads, which wake each other all the time,
+/// fifty sessions take a third more processor time than with one, and a burst is a tenth faster.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
+}
+
 /// The runtime. Its threads for work that blocks (reads of the embedded store) are few and stay once they are there, one
 /// from the start: to want a thread when the machine gives none is fatal only while there is not one.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .worker_threads(workers())
         .max_blocking_threads(BLOCKING_THREADS)
         .thread_keep_alive(Duration::MAX)
         .build()?;

@@ -26,9 +26,14 @@ pub(super) struct Stat {
     pub(super) zombie: bool,
     /// Stopped by a signal; not one that a debugger holds.
     pub(super) stopped: bool,
+    /// A thread of the kernel: no program of anybody's.
+    pub(super) of_kernel: bool,
     /// Clock ticks since the machine's start. With the pid it names a process for ever.
     pub(super) started: u64,
 }
+
+/// The flag of a kernel's thread (`PF_KTHREAD`, include/linux/sched.h); it goes when the thread becomes a program.
+const KERNEL_THREAD: u32 = 0x0020_0000;
 
 /// All process ids, the highest (mostly the newest) first.
 pub(super) fn all_pids() -> Vec<u32> {
@@ -60,9 +65,11 @@ fn parse(pid: u32, text: &[u8]) -> Option<Stat> {
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
     let session = fields.next()?.parse().ok()?;
-    let started = fields.nth(15)?.parse().ok()?;
+    let flags: u32 = fields.nth(2)?.parse().ok()?;
+    let started = fields.nth(12)?.parse().ok()?;
     let (zombie, stopped) = (state == "Z", state == "T");
-    Some(Stat { pid, parent, group, session, dead: zombie || matches!(state, "X" | "x"), zombie, stopped, started })
+    let (dead, of_kernel) = (zombie || matches!(state, "X" | "x"), flags & KERNEL_THREAD != 0);
+    Some(Stat { pid, parent, group, session, dead, zombie, stopped, of_kernel, started })
 }
 
 /// Does the environment that `pid` was started with hold exactly `entry` (`NAME=value`)? `false` also if it can't be read.
@@ -124,7 +131,7 @@ mod tests {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
         let session = status.lines().find_map(|line| line.strip_prefix("NSsid:")).unwrap();
         assert_eq!(session.split_whitespace().last(), Some(me.session.to_string().as_str()));
-        assert!(!me.dead && me.started > 0 && me.started <= now());
+        assert!(!me.dead && !me.of_kernel && me.started > 0 && me.started <= now());
         assert!(all_pids().contains(&me.pid));
     }
 
@@ -142,9 +149,17 @@ mod tests {
                 dead: false,
                 zombie: false,
                 stopped: false,
+                of_kernel: false,
                 started: 12345
             })
         );
+    }
+
+    #[test]
+    fn a_thread_of_the_kernel_is_known_as_such() {
+        let text = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 9 0 0 18446744073709551615";
+        let thread = parse(2, text).unwrap();
+        assert!(thread.of_kernel && thread.started == 9, "{thread:?}");
     }
 
     #[test]

@@ -58,6 +58,11 @@ pub(super) fn put_on(limit: Rlimit) {
     let _refused = rustix::process::setrlimit(Resource::Rttime, limit);
 }
 
+/// Can this process give its children any tag? Not where it was given a limit itself.
+pub(super) fn can_be_put_on() -> bool {
+    rustix::process::getrlimit(Resource::Rttime).maximum.is_none()
+}
+
 /// 61 bits that are the same in every version of the gateway: a hunt may look for what an older one has started.
 fn hash(text: &[u8]) -> u64 {
     Sha256::digest(text).first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes)) >> 3

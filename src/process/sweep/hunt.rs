@@ -18,12 +18,14 @@ use rustix::process::{Pid, Signal};
 
 use super::{Identity, SweepReport, Target};
 use crate::process::proc_fs::{self, Stat};
+use crate::process::tag;
 
 pub(super) use freeze::{FreezeReport, ThawReport, freeze, thaw};
 
 /// How often to look for more before killing what is stopped.
 const LOOKS_BEFORE_KILLING: u32 = 8;
-/// How many looks in a row must find nothing. More than one, because a process between two programs has no environment for a moment.
+/// How many looks in a row must find nothing. More than one, because a process between two programs has no environment for a moment; but one that missed
+/// nothing is enough where the tag tells whom such a process belongs to.
 const CLEAN_LOOKS: u32 = 2;
 /// The same, while orphans nobody knows end around us: one of them may be the last trace of something that forks and exits all the time.
 const CLEAN_LOOKS_AMONG_DYING: u32 = 8;
@@ -52,10 +54,11 @@ pub(super) fn hunt(target: &Target, limit: Duration) -> SweepReport {
             std::thread::sleep(LONGEST_PAUSE);
             continue;
         }
-        if found.is_empty() && (nothing_began_since(newest) || !hunt.chase()) {
+        let is_quiet = found.is_empty() && nothing_began_since(newest);
+        if found.is_empty() && (is_quiet || !hunt.chase()) {
             hunt.kill_groups();
             clean_looks += 1;
-            if clean_looks >= if hunt.orphans_die { CLEAN_LOOKS_AMONG_DYING } else { CLEAN_LOOKS } {
+            if clean_looks >= hunt.clean_looks_needed(is_quiet) {
                 return hunt.report(0);
             }
         } else {
@@ -127,7 +130,7 @@ impl<'a> Hunt<'a> {
         for pid in proc_fs::all_pids() {
             let Some(stat) = proc_fs::stat(pid) else { continue };
             all.push(stat);
-            if self.spared.contains(&pid) || stat.dead {
+            if self.spared.contains(&pid) || stat.dead || stat.of_kernel {
                 continue;
             }
             if self.is_known(&stat) {
@@ -169,6 +172,15 @@ impl<'a> Hunt<'a> {
             self.strangers.insert(process);
         }
         belongs
+    }
+
+    /// `is_quiet`: nothing has begun during the last look, so it has missed nothing.
+    fn clean_looks_needed(&self, is_quiet: bool) -> u32 {
+        match (self.orphans_die, is_quiet && self.target.tag.is_some() && tag::can_be_put_on()) {
+            (true, _) => CLEAN_LOOKS_AMONG_DYING,
+            (false, true) => 1,
+            (false, false) => CLEAN_LOOKS,
+        }
     }
 
     /// Could the last look not see, for want of a descriptor or of memory? What was not seen is not gone.

@@ -164,7 +164,17 @@ mod tests {
     use crate::process::leaders::Trace;
 
     fn stat(pid: u32, parent: u32) -> Stat {
-        Stat { pid, parent, group: 1, session: 1, dead: false, zombie: false, stopped: false, started: 5 }
+        Stat {
+            pid,
+            parent,
+            group: 1,
+            session: 1,
+            dead: false,
+            zombie: false,
+            stopped: false,
+            of_kernel: false,
+            started: 5,
+        }
     }
 
     fn order(found: &[(u32, u32)], leader: u32) -> Vec<Vec<u32>> {
