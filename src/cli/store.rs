@@ -138,7 +138,7 @@ async fn run_check(settings: &Settings, url: Option<&str>, json: bool) -> Result
 
 /// Of each event in a batch, whether it ends the session.
 fn read(batch: &Batch) -> Result<Vec<bool>, StoreError> {
-    Ok(log::decode(batch)?.iter().map(log::Frame::is_end).collect())
+    Ok(log::decode_stored(batch)?.iter().map(log::Frame::is_end).collect())
 }
 
 fn as_json(checked: &Checked) -> String {

@@ -5,7 +5,8 @@
 //! as it came, so whoever calls [`Encoder::push`] with `claude` data must know that it is one valid JSON text.
 //!
 //! A payload is a version byte, then for each event its frame's length (u32, little endian), its kind's code
-//! (u8) and the frame: the whole text of a `session.event` notification.
+//! (u8) and the frame: the whole text of a `session.event` notification. The store gets a long one packed: another
+//! version byte, the length of what follows the first (u32, little endian), and that as a block of LZ4.
 
 use std::collections::VecDeque;
 
@@ -18,6 +19,14 @@ use crate::store::{Batch, StoreError};
 use crate::telemetry::time::rfc3339_ms;
 
 const VERSION: u8 = 1;
+/// The version byte of a packed payload.
+const PACKED: u8 = 2;
+/// Shorter payloads are not packed: they cost little, and whoever waits for one event waits for nothing else.
+const WORTH_PACKING: usize = 4 * 1024;
+/// What a packed payload has before its block.
+const PACKED_HEADER: usize = 5;
+/// No block of LZ4 becomes more than so many times as long.
+const MOST_UNPACKED: usize = 255;
 /// A batch is closed once it holds so much: small enough that a kept frame keeps little else alive, large
 /// enough that the store's cost is spread over hundreds of events.
 const BATCH_BYTES: usize = 256 * 1024;
@@ -186,12 +195,51 @@ impl Encoder {
     }
 }
 
+/// The batch as a store gets it. Claude's lines repeat themselves: a long payload is packed to a half or a fifth, and
+/// what is written, kept and sent to a store on another machine is so much less.
+#[must_use]
+pub fn packed(batch: &Batch) -> Batch {
+    let Some((&VERSION, events)) = batch.payload.split_first().filter(|_| batch.payload.len() >= WORTH_PACKING) else {
+        return batch.clone();
+    };
+    // A batch is bounded by its bytes and the longest line, far below 4 GiB.
+    let Ok(length) = u32::try_from(events.len()) else { return batch.clone() };
+    let mut payload = vec![0; PACKED_HEADER + lz4_flex::block::get_maximum_output_size(events.len())];
+    let (header, block) = payload.split_at_mut(PACKED_HEADER);
+    header.copy_from_slice(&[&[PACKED], &length.to_le_bytes()[..]].concat());
+    let Ok(packed) = lz4_flex::block::compress_into(events, block) else { return batch.clone() };
+    if PACKED_HEADER + packed >= events.len() {
+        return batch.clone();
+    }
+    // A copy that is as long as its bytes: the other one has room for what can't be packed at all.
+    let payload = Bytes::copy_from_slice(payload.get(..PACKED_HEADER + packed).unwrap_or_default());
+    Batch { payload, ..*batch }
+}
+
+/// The payload of a packed one; any other as it is.
+fn unpacked(payload: &Bytes) -> Result<Bytes, StoreError> {
+    let Some((&PACKED, rest)) = payload.split_first() else { return Ok(payload.clone()) };
+    let damaged = || StoreError::Damaged("a packed event batch can't be unpacked".to_owned());
+    let (length, block) = rest.split_first_chunk().ok_or_else(damaged)?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > block.len().saturating_mul(MOST_UNPACKED) {
+        return Err(damaged());
+    }
+    let mut events = vec![0; 1 + length];
+    let (version, rest) = events.split_at_mut(1);
+    version.fill(VERSION);
+    match lz4_flex::block::decompress_into(block, rest) {
+        Ok(written) if written == length => Ok(events.into()),
+        _ => Err(damaged()),
+    }
+}
+
 /// The frames of a batch that comes from a store, which may have been damaged: each is seen to be text.
 ///
 /// # Errors
-/// As [`decode`], and if an event is not UTF-8.
+/// As [`decode`], if it can't be unpacked, and if an event is not UTF-8.
 pub fn decode_stored(batch: &Batch) -> Result<Vec<Frame>, StoreError> {
-    let frames = decode(batch)?;
+    let frames = decode(&Batch { payload: unpacked(&batch.payload)?, ..*batch })?;
     if frames.iter().all(|frame| std::str::from_utf8(&frame.text).is_ok()) {
         Ok(frames)
     } else {
@@ -336,6 +384,59 @@ mod tests {
         for length in 0..whole.payload.len() {
             let cut = Batch { payload: whole.payload.slice(..length), ..whole.clone() };
             assert!(decode(&cut).is_err(), "cut to {length}");
+        }
+    }
+
+    fn long_batch() -> Batch {
+        let mut encoder = Encoder::new(Uuid::from_u128(7), 1);
+        for number in 0..200 {
+            encoder.push(EventType::Claude, number, format!(r#"{{"type":"x","n":{number}}}"#).as_bytes());
+        }
+        encoder.take().unwrap()
+    }
+
+    #[test]
+    fn a_long_batch_is_packed_for_the_store_and_comes_back() {
+        let whole = long_batch();
+        let stored = packed(&whole);
+        assert!(stored.payload.len() * 4 < whole.payload.len(), "{} bytes", stored.payload.len());
+        assert_eq!((stored.first_seq, stored.last_seq, stored.types), (1, 200, whole.types));
+        assert_eq!(decode_stored(&stored), decode(&whole));
+        // The frames in memory are never packed.
+        assert!(decode(&stored).is_err());
+    }
+
+    #[test]
+    fn what_is_short_or_can_not_be_packed_is_stored_as_it_is() {
+        let mut encoder = Encoder::new(Uuid::nil(), 1);
+        encoder.push(EventType::State, 0, b"{}");
+        let short = encoder.take().unwrap();
+        assert_eq!(packed(&short), short);
+        // No text repeats itself as little.
+        let mut noise = vec![VERSION];
+        let mut state = 1_u64;
+        noise.extend(
+            std::iter::repeat_with(|| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 56) as u8
+            })
+            .take(10_000),
+        );
+        let noise = Batch { payload: noise.into(), ..short };
+        assert_eq!(packed(&noise), noise);
+    }
+
+    #[test]
+    fn a_packed_payload_that_is_damaged_is_told_as_such() {
+        let whole = packed(&long_batch());
+        for length in 0..whole.payload.len() {
+            let cut = Batch { payload: whole.payload.slice(..length), ..whole.clone() };
+            assert!(decode_stored(&cut).is_err(), "cut to {length}");
+        }
+        for length in [0, 1, u32::MAX] {
+            let mut payload = whole.payload.to_vec();
+            payload[1..5].copy_from_slice(&length.to_le_bytes());
+            assert!(decode_stored(&Batch { payload: payload.into(), ..whole.clone() }).is_err(), "{length}");
         }
     }
 

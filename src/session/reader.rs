@@ -15,7 +15,7 @@ use super::feed::{Feed, TailRead};
 use super::log::{Frame, decode_stored};
 use crate::api::event::EventType;
 use crate::api::selector::TypeSet;
-use crate::store::{SharedStore, StoreError};
+use crate::store::{Batch, SharedStore, StoreError};
 
 /// How much of the log one look into the store brings at most, in bytes (one event may be longer).
 const STORE_READ_BYTES: usize = 256 * 1024;
@@ -64,6 +64,9 @@ pub struct EventReader {
     cursor: u64,
     /// The number that the reader's client stands at: the newest handed out, or told by [`EventReader::tell`].
     seen: u64,
+    /// What the last look into the store brought and is not decoded: packed it is little, and one batch at a time is
+    /// unpacked.
+    stored: VecDeque<Batch>,
     /// Wanted frames that are not yet handed out.
     buffered: VecDeque<Frame>,
     /// Where the cursor stands once they are.
@@ -87,6 +90,7 @@ impl EventReader {
             types: types.with(EventType::Ended),
             cursor: after_seq,
             seen: after_seq,
+            stored: VecDeque::new(),
             buffered: VecDeque::new(),
             buffered_to: after_seq,
             ended: false,
@@ -198,6 +202,7 @@ impl EventReader {
             let mut frames = Vec::new();
             let tail = feed.read(self.cursor, self.types, max_frames, STORE_READ_BYTES, &mut frames);
             if let TailRead::Here { to } = tail {
+                self.stored.clear();
                 self.buffered.extend(frames);
                 self.buffered_to = to;
                 return Ok(to > self.cursor);
@@ -206,21 +211,38 @@ impl EventReader {
         // The store may hold more than it has acknowledged: an append whose answer was lost, or is on its way.
         // That is not shown yet, above all no end of a session that is still said to run.
         let shown = self.feed.as_ref().map_or(u64::MAX, |feed| feed.head());
-        let batches = self.store.read(self.session, self.cursor, self.types, STORE_READ_BYTES).await?;
+        if self.stored.is_empty() {
+            self.stored = self.store.read(self.session, self.cursor, self.types, STORE_READ_BYTES).await?.into();
+            self.exhausted = self.stored.is_empty() && self.feed.is_none();
+        }
+        let unpacked = self.unpack(shown);
+        if unpacked.is_err() {
+            self.stored.clear();
+        }
+        (self.buffered, self.buffered_to) = unpacked?;
+        Ok(self.buffered_to > self.cursor)
+    }
+
+    /// Takes the batches that are there, up to the first that something is wanted of: that, and the number they reach.
+    fn unpack(&mut self, shown: u64) -> Result<(VecDeque<Frame>, u64), ReadError> {
         let (mut frames, mut to) = (VecDeque::new(), self.cursor);
-        for batch in batches.iter().take_while(|batch| batch.first_seq <= shown) {
+        while frames.is_empty()
+            && let Some(batch) = self.stored.pop_front_if(|batch| batch.first_seq <= shown)
+        {
             if batch.first_seq > to + 1 {
                 return Err(ReadError::Expired { oldest: batch.first_seq });
             }
             if batch.types.intersects(self.types) {
                 let wanted = |frame: &Frame| frame.seq > to && frame.seq <= shown && self.types.contains(frame.kind);
-                frames.extend(decode_stored(batch)?.into_iter().filter(wanted));
+                frames.extend(decode_stored(&batch)?.into_iter().filter(wanted));
             }
             to = batch.last_seq.min(shown);
         }
-        (self.buffered, self.buffered_to) = (frames, to);
-        self.exhausted = to == self.cursor && self.feed.is_none();
-        Ok(to > self.cursor)
+        if frames.is_empty() || to == shown {
+            // What is not shown yet is looked at again.
+            self.stored.clear();
+        }
+        Ok((frames, to))
     }
 }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::backoff::Backoff;
 use super::feed::Feed;
-use super::log::{Encoder, decode};
+use super::log::{self, Encoder, decode};
 use super::recent::Recent;
 use crate::api::event::EventType;
 use crate::api::selector::EventKind;
@@ -134,7 +134,7 @@ impl LogWriter {
         if self.under_way.is_none() {
             let Some(batch) = self.encoder.take() else { return Ok(()) };
             self.counters.tell();
-            let append = self.start_append(batch.clone());
+            let append = self.start_append(&batch);
             self.under_way = Some((append, batch));
         }
         let Some((append, _)) = &mut self.under_way else { return Ok(()) };
@@ -176,13 +176,14 @@ impl LogWriter {
         self.end = Some(patch);
         let Some(batch) = self.encoder.take() else { return flushed };
         self.counters.tell();
-        self.start_append(batch.clone()).await?;
+        self.start_append(&batch).await?;
         acknowledged();
         self.feed.publish(decode(&batch)?);
         flushed
     }
 
-    fn start_append(&mut self, batch: Batch) -> Append {
+    fn start_append(&mut self, batch: &Batch) -> Append {
+        let batch = log::packed(batch);
         let (store, session, epoch) = (Arc::clone(&self.store), self.session, self.epoch);
         self.kept += batch.payload.len() as u64;
         let (kept, limit) = (self.kept, self.limit);

@@ -172,9 +172,14 @@ pub(crate) fn control_error(request: &Value, error: &str, code: &str) -> Value {
 }
 
 /// A made line: [`Template::fill`] gives any number of them without building JSON again.
+///
+/// No line is like the one before it: what repeats itself is written, sent and stored for less than what a model says.
 pub(crate) struct Template {
     line: Vec<u8>,
     counter: Range<usize>,
+    /// What fills the line up: another piece of the text in each.
+    padding: Range<usize>,
+    text: Vec<u8>,
     /// Where the microseconds stand, if the line has any.
     time: Option<Range<usize>>,
 }
@@ -221,8 +226,10 @@ impl Template {
         let filled = line.replacen(text, &format!("{text}{padding}"), 1) + "\n";
         let place = |of: &str| filled.find(of).map(|start| start..start + of.len());
         let (counter, time) = (place(text).unwrap_or_default(), place(&Self::NO_TIME.to_string()));
+        let padding = counter.end..counter.end + padding.len();
         let counter = counter.start..counter.end.saturating_sub(1);
-        Self { line: filled.into_bytes(), counter, time }
+        let text = if padding.is_empty() { Vec::new() } else { words(padding.len() + TEXT_BYTES) };
+        Self { line: filled.into_bytes(), counter, padding, text, time }
     }
 
     /// From now on lines tell this time, in microseconds since 1970.
@@ -235,6 +242,13 @@ impl Template {
     /// The line with that number, its ending included.
     pub(crate) fn fill(&mut self, number: u64) -> &[u8] {
         self.write(self.counter.clone(), number);
+        let length = self.padding.len();
+        let start = usize::try_from(number).unwrap_or(0).wrapping_mul(length) % TEXT_BYTES;
+        if let (Some(place), Some(piece)) =
+            (self.line.get_mut(self.padding.clone()), self.text.get(start..start + length))
+        {
+            place.copy_from_slice(piece);
+        }
         &self.line
     }
 
@@ -245,6 +259,27 @@ impl Template {
             rest /= 10;
         }
     }
+}
+
+/// So much text goes by before a line has a piece that another has had: more than a packer looks back.
+const TEXT_BYTES: usize = 256 * 1024;
+
+/// Text of at least so many bytes, made of words in no order.
+fn words(bytes: usize) -> Vec<u8> {
+    const WORDS: [&str; 32] = [
+        "the", "session", "of", "a", "function", "returns", "and", "value", "to", "file", "that", "in", "test", "is",
+        "error", "line", "with", "change", "for", "it", "module", "when", "string", "this", "reads", "on", "result",
+        "not", "call", "number", "which", "path",
+    ];
+    let mut text = Vec::with_capacity(bytes + 16);
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    while text.len() < bytes {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let at = usize::try_from(state >> 59).unwrap_or(0);
+        text.extend_from_slice(WORDS.get(at).map_or(&b""[..], |word| word.as_bytes()));
+        text.push(b' ');
+    }
+    text
 }
 
 fn name_messages(line: &mut Value, uuids: &[String]) {
