@@ -30,8 +30,9 @@ pub(super) fn keep_small(listeners: Vec<Connections>, stop: CancellationToken) {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(LOOK) => {}
             }
+            let most = listeners.iter().map(Connections::take_most).sum();
             let open = listeners.iter().map(Connections::open).sum();
-            if let Some(gone) = gone.now(open) {
+            if let Some(gone) = gone.now(most, open) {
                 let began = Instant::now();
                 let gave = tokio::task::spawn_blocking(give_memory_back).await.unwrap_or(false);
                 tracing::debug!(gone, gave, took = ?began.elapsed(), "connections have gone: memory goes back");
@@ -43,19 +44,20 @@ pub(super) fn keep_small(listeners: Vec<Connections>, stop: CancellationToken) {
 /// How many connections have gone since memory was given back.
 #[derive(Debug, Default)]
 struct Gone {
-    /// The most that were open at a look since then.
+    /// The most that were open since then.
     most: usize,
     /// How many were at the last look.
     last: usize,
 }
 
 impl Gone {
-    /// Looks at how many are open now. `Some`: it is time, for so many have gone.
-    fn now(&mut self, open: usize) -> Option<usize> {
-        let is_quiet = self.last.abs_diff(open) <= FEW;
+    /// Looks at how many are open now, and at the most that were since the last look. `Some`: it is time, for so many
+    /// have gone.
+    fn now(&mut self, most: usize, open: usize) -> Option<usize> {
+        let is_quiet = most <= self.last.min(open) + FEW;
         self.last = open;
-        self.most = self.most.max(open);
-        let gone = self.most - open;
+        self.most = self.most.max(most);
+        let gone = self.most.saturating_sub(open);
         if !is_quiet || gone < MANY {
             return None;
         }
@@ -68,15 +70,21 @@ impl Gone {
 mod tests {
     use super::*;
 
-    /// What is said at each look.
+    /// What is said at each look, if in between they only came or only went.
     fn looks(open: impl IntoIterator<Item = usize>) -> Vec<Option<usize>> {
-        let mut gone = Gone::default();
-        open.into_iter().map(|open| gone.now(open)).collect()
+        let (mut gone, mut last) = (Gone::default(), 0);
+        open.into_iter().map(|open| gone.now(std::mem::replace(&mut last, open).max(open), open)).collect()
     }
 
     #[test]
     fn many_that_have_gone_are_told_once_when_it_is_quiet() {
         assert_eq!(looks([3_000, 3_000, 0, 0, 0]), [None, None, None, Some(3_000), None]);
+    }
+
+    #[test]
+    fn a_burst_that_comes_and_goes_between_two_looks_is_seen() {
+        let mut gone = Gone::default();
+        assert_eq!([gone.now(800, 0), gone.now(0, 0), gone.now(0, 0)], [None, Some(800), None]);
     }
 
     #[test]
