@@ -6,6 +6,7 @@
 mod error;
 mod facts;
 mod key_files;
+mod memory;
 mod node;
 mod signals;
 
@@ -227,6 +228,7 @@ impl App {
         let http_places = Places::new("http", settings.http.max_http_connections);
         // Room for sockets that are refused with a reason, health probes among them.
         let ws_places = Places::new("ws", settings.websocket.max_ws_connections.saturating_add(256));
+        memory::keep_small(vec![http_places.clone(), ws_places.clone()], stop.clone());
         let proxies = TrustedProxies::new(&settings.http.trusted_proxies);
         let http_routes = proxies.before(routes::router(http_state.clone()));
         let ws_routes = proxies.before(routes::ws_extras(http_state, ws::router(ws_state)));

@@ -49,6 +49,8 @@ pub struct Connections {
     permits: Arc<Semaphore>,
     /// Connections that are open. Not the same as the permits in use: the accept loop holds one for the next.
     open: Arc<AtomicUsize>,
+    /// The most that were open at once since somebody asked: a burst that comes and goes between two looks is seen.
+    most: Arc<AtomicUsize>,
 }
 
 impl Connections {
@@ -56,13 +58,19 @@ impl Connections {
     #[must_use]
     pub fn new(name: &'static str, max: usize) -> Self {
         let permits = Arc::new(Semaphore::new(max.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { name, permits, open: Arc::default() }
+        Self { name, permits, open: Arc::default(), most: Arc::default() }
     }
 
     /// How many connections are open now, upgraded ones included.
     #[must_use]
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// The most that were open at once since this was asked last, or since the start.
+    #[must_use]
+    pub fn take_most(&self) -> usize {
+        self.most.swap(self.open(), Ordering::Relaxed)
     }
 
     /// The listener's name.
@@ -77,7 +85,8 @@ impl Connections {
 
     /// Counts a connection that has just been accepted into `room`.
     pub(super) fn opened(&self, room: OwnedSemaphorePermit) -> Arc<ConnectionPermit> {
-        self.open.fetch_add(1, Ordering::Relaxed);
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(open, Ordering::Relaxed);
         metrics::connection_opened(self.name);
         Arc::new(ConnectionPermit { connections: self.clone(), _room: room })
     }

@@ -1,4 +1,5 @@
-//! The operating system: starting a program, reading its lines, signalling it, and making sure that nothing is left of it.
+//! The operating system: starting a program, reading its lines, signalling it, and making sure that nothing is left of it; giving free
+//! memory back to it.
 //!
 //! Invariants:
 //! - Every process is forked by one thread that never ends ([`Spawner`]), so that the parent-death signal fires only when the gateway dies.
@@ -16,7 +17,6 @@ mod leaders;
 mod lines;
 mod output;
 mod pipe;
-mod pre_exec;
 mod proc_fs;
 mod reaper;
 mod spawner;
@@ -24,6 +24,7 @@ pub mod sweep;
 mod tag;
 #[cfg(test)]
 mod tests;
+mod unsafe_calls;
 mod user;
 mod user_thread;
 
@@ -34,5 +35,6 @@ pub use lines::{Line, LineSplitter, Stream};
 pub use output::{Exit, Output, OutputItem};
 pub use spawner::Spawner;
 pub use sweep::{SweepReport, freeze, sweep, sweep_instance, thaw};
+pub use unsafe_calls::give_memory_back;
 pub use user::{RunAs, UserError};
 pub use user_thread::UserThread;

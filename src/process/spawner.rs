@@ -23,8 +23,8 @@ use super::error::SpawnError;
 use super::launch::{INSTANCE_VARIABLE, Launch, SESSION_VARIABLE, StdinMode};
 use super::leaders::{Leader, Leaders};
 use super::output::{Output, OutputSource};
-use super::pre_exec::{self, Become, Preparation, SHELL, Stack, Words};
 use super::reaper::reap_orphans;
+use super::unsafe_calls::{self, Become, Preparation, SHELL, Stack, Words};
 
 /// Starts that may wait for the thread. Many more than a gateway lets start at once.
 const WAITING: usize = 256;
@@ -139,7 +139,7 @@ fn start(launch: &Launch, leaders: &Arc<Leaders>, stack: &mut Stack) -> Result<P
     let failed = |error: std::io::Error| SpawnError::from_spawn(&error);
     let (theirs, pipes) = pipes(launch.stdin).map_err(failed)?;
     let preparation = preparation(launch, theirs)?;
-    let pid = pre_exec::start(&preparation, stack).map_err(failed)?;
+    let pid = unsafe_calls::start(&preparation, stack).map_err(failed)?;
     // Their ends of the pipes must not stay open here: nobody would see the end of the output.
     drop(preparation);
     // From here on, an error drops the child, which is killed and waited for.

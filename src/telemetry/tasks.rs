@@ -1,10 +1,13 @@
-//! The one way to start a task: with a name, inside a span, its panic counted and logged.
+//! The one way to start a task: with a name, its panic counted and logged.
+//!
+//! The name is no span. A task or more lives as long as a connection, and a registry of spans never lets go of the most
+//! it ever held: small pieces of it, all over the heap, kept the memory of thousands of closed connections from going
+//! back to the system.
 
 use std::future::Future;
 
 use futures_util::FutureExt;
 use tokio::task::JoinHandle;
-use tracing::Instrument;
 
 use super::metrics;
 
@@ -16,7 +19,6 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let span = tracing::info_span!(parent: None, "task", name);
     // Combinators, not an async block: that would hold the future twice, once as it came and once as it is awaited,
     // and there is a task or more for every connection.
     let guarded = std::panic::AssertUnwindSafe(future).catch_unwind().map(move |outcome| match outcome {
@@ -28,7 +30,7 @@ where
         }
     });
     #[expect(clippy::disallowed_methods, reason = "the one place that may")]
-    tokio::spawn(guarded.instrument(span))
+    tokio::spawn(guarded)
 }
 
 #[cfg(test)]

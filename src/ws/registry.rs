@@ -14,6 +14,9 @@ use super::outbox::Outgoing;
 use crate::config::settings::WebSocketSettings;
 use crate::rpc::peer::Peer;
 
+/// A table of connections with room for no more than that stays as it is.
+const SMALL_TABLE: usize = 256;
+
 /// The open connections. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Connections {
@@ -141,6 +144,11 @@ impl Drop for Entered {
     fn drop(&mut self) {
         let mut open = self.connections.open.lock();
         open.remove(&self.id);
+        // A table never shrinks by itself, and each look at all connections goes through all of it.
+        if open.capacity() > SMALL_TABLE && open.len() < open.capacity() / 8 {
+            let room = open.len() * 2;
+            open.shrink_to(room);
+        }
         self.connections.count.store(open.len() as u64, Ordering::Relaxed);
     }
 }

@@ -75,7 +75,7 @@ fn each_outside_library_is_named_in_its_own_place_only() {
         ("rusqlite", &["src/store/sqlite"]),
         ("fred::", &["src/store/redis"]),
         ("rustls::", &["src/store/redis", "src/auth/fetch.rs"]),
-        ("unsafe {", &["src/process/pre_exec.rs"]),
+        ("unsafe {", &["src/process/unsafe_calls.rs"]),
     ];
     for (path, text) in sources(&["src"]) {
         for (name, own) in places {

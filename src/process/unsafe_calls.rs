@@ -1,13 +1,14 @@
-//! What a new process does to itself before its program begins. The only unsafe code of the crate.
+//! What no safe call does: the only unsafe code of the crate, in one file, so that it is read as a whole. Two things: what a new process does to
+//! itself before its program begins, and giving free memory back to the system.
 //!
 //! The process is not a copy of the gateway: until its exec it borrows the gateway's memory, as `posix_spawn` does it, while the thread that starts
 //! it stands still. A copy would cost milliseconds, for itself and for every page that the gateway touches afterwards.
 //!
-//! Invariants: nothing here allocates, frees, locks or touches shared state but [`Preparation`] (another thread may hold any lock); everything needed
-//! is prepared before. No handler of the gateway's ever runs in the new process: signals are blocked until theirs are the defaults. In this order:
-//! signals to their defaults, standard input and output, a session of its own, umask 022, the tag, no descriptor but 0–2, no capability to inherit,
-//! the user, the workspace (entered as that user), and last, because a change of user clears it, the parent-death signal.
-#![expect(unsafe_code, reason = "clone and exec: the kernel's interface for it has no safe form")]
+//! Invariants: nothing that runs in the new process allocates, frees, locks or touches shared state but [`Preparation`] (another thread may hold any
+//! lock); everything needed is prepared before. No handler of the gateway's ever runs there: signals are blocked until theirs are the defaults. In
+//! this order: signals to their defaults, standard input and output, a session of its own, umask 022, the tag, no descriptor but 0–2, no capability
+//! to inherit, the user, the workspace (entered as that user), and last, because a change of user clears it, the parent-death signal.
+#![expect(unsafe_code, reason = "clone, exec and malloc_trim have no safe form")]
 
 use std::ffi::{CStr, CString, c_char};
 use std::io;
@@ -204,4 +205,21 @@ fn close_on_exec_from(first: libc::c_int) {
 fn clear_ambient_capabilities() {
     // SAFETY: changes only this thread's capabilities. It can fail only where there are none.
     unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) };
+}
+
+/// Gives what lies free in the C library's heaps back to the system; `false`: there was nothing, or it is not glibc, which alone can be asked.
+///
+/// Takes milliseconds for each ten MiB. The heaps are held one after the other meanwhile: a thread that wants memory of one waits. Not to be called
+/// on a thread of the runtime.
+#[must_use]
+pub fn give_memory_back() -> bool {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: it touches what nobody owns, under the allocator's own locks, and may be called by any thread at any time.
+        unsafe { libc::malloc_trim(0) == 1 }
+    }
+    #[cfg(not(target_env = "gnu"))]
+    {
+        false
+    }
 }
