@@ -255,7 +255,8 @@ pub struct SessionSettings {
     pub max_line_bytes: usize,
     /// Events of one session that may wait for the store, in bytes; beyond it the agent is held back.
     pub pending_events_bytes: usize,
-    /// Bytes of events kept of one session; beyond it its oldest events go, also while it runs. 0: no limit.
+    /// Bytes of events kept of one session, as they are stored (longer pieces are packed); beyond it its oldest events
+    /// go, also while it runs. 0: no limit.
     pub max_session_bytes: u64,
     /// Newest events of one live session kept in memory for its readers, in bytes.
     pub hot_tail_bytes: usize,
@@ -309,7 +310,7 @@ impl Default for SessionSettings {
 pub struct RetentionSettings {
     /// An ended session and its events are kept so long; 0: for ever.
     pub keep_ended_seconds: Seconds,
-    /// Bytes of events kept; beyond it the sessions that ended longest ago go first. 0: no limit.
+    /// Bytes of events kept, as they are stored; beyond it the sessions that ended longest ago go first. 0: no limit.
     pub keep_bytes: u64,
     /// Sessions with this label, whatever its value but `false`, are kept in any case. Empty: none are.
     pub keep_label: String,

@@ -36,8 +36,8 @@ fn milliseconds(server: &dyn Server, script: &str) -> f64 {
     loop {
         let (message, read_at) = socket.message();
         if message.len() >= LINE {
-            let padding = memchr::memchr_iter(b'x', message).count();
-            assert!(padding > LINE - 2_000, "the line is not whole: {padding} of its bytes came");
+            let words = message.iter().filter(|byte| byte.is_ascii_lowercase() || **byte == b' ').count();
+            assert!(words > LINE - 2_000, "the line is not whole: {words} of its bytes came");
             return (read_at - begun).as_secs_f64() * 1e3;
         }
     }

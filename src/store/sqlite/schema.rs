@@ -20,9 +20,9 @@ const APPLICATION_ID: i32 = 0x6363_6777;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The size of a new file's pages, in bytes. A page is written with two calls to the write-ahead log, and read and written
-/// once more at a checkpoint, whatever its size: most of what is kept are long payloads, and the small changes of many
-/// sessions come together.
-pub(super) const PAGE: u32 = 16 * 1024;
+/// once more at a checkpoint, whatever its size, which is for long payloads; but a session's record touches ten of them,
+/// when it is made and when it is looked up, which is for short ones.
+pub(super) const PAGE: u32 = 8 * 1024;
 
 /// The write-ahead log is cut to this size after a checkpoint.
 const LOG_SIZE_LIMIT: i64 = 128 * 1024 * 1024;
