@@ -1,4 +1,5 @@
-//! What a session's log tells of its messages: whose turn has begun, and which have had their answer.
+//! What a session's log tells of its agent and its messages: whether it has been ready, whose turn has begun, and which
+//! have had their answer.
 //!
 //! The log is the truth. A session's record is written behind it, and is stale where its gateway died in between: a
 //! message that it names as open may have had its answer, seen by everybody.
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use super::log::Frame;
 use super::reader::{EventReader, ReadError};
-use crate::api::event::{EventType, StateChanged};
+use crate::api::event::{EventType, SessionState, StateChanged};
 use crate::api::selector::{EventKind, TypeSet};
 use crate::claude::{ClaudeLine, parse_line};
 use crate::store::{SharedStore, StoreError};
@@ -31,6 +32,25 @@ pub(super) async fn has_begun(store: &SharedStore, session: Uuid, message: Uuid)
     })
     .await?;
     Ok(found)
+}
+
+/// Has the session's agent ever been ready? Then there is a conversation.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn has_been_ready(store: &SharedStore, session: Uuid) -> Result<bool, StoreError> {
+    let mut found = false;
+    let looked = walk(store, session, 0, TypeSet::default().with(EventType::State), |frame| {
+        found = state(frame).is_some_and(|told| !matches!(told.state, SessionState::Queued | SessionState::Starting));
+        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    match looked.await {
+        Ok(()) => Ok(found),
+        // A log does not get as long before that.
+        Err(ReadError::Expired { .. }) => Ok(true),
+        Err(ReadError::Removed) => Ok(false),
+        Err(ReadError::Store(error)) => Err(error),
+    }
 }
 
 /// Those of `open` that no result in the log answers. `told`: an event tells of each message whose turn begins, as
@@ -72,8 +92,13 @@ pub(super) async fn unanswered(
 
 /// The message whose turn this event tells the beginning of.
 fn begun(frame: &Frame) -> Option<Uuid> {
+    state(frame)?.message_id
+}
+
+/// The state that this event tells.
+fn state(frame: &Frame) -> Option<StateChanged> {
     let told = (frame.kind == EventType::State.into()).then(|| frame.data())?;
-    serde_json::from_slice::<StateChanged>(&told).ok()?.message_id
+    serde_json::from_slice(&told).ok()
 }
 
 /// Shows `look` all events of `types` behind `after`, until it has seen enough.
@@ -118,8 +143,14 @@ mod tests {
         (EventKind::RESULT, text)
     }
 
-    /// What is open of the messages 1, 2 and 3 after these events; half of them are a batch of their own.
+    /// What is open of the messages 1, 2 and 3 after these events.
     async fn open_after(told: bool, events: &[(EventKind, String)]) -> Vec<Uuid> {
+        let (store, id) = with_log(events).await;
+        unanswered(&store, id, ids(&[1, 2, 3]), told).await.unwrap()
+    }
+
+    /// A session with these events; half of them are a batch of their own.
+    async fn with_log(events: &[(EventKind, String)]) -> (SharedStore, Uuid) {
         let store = test_store();
         let session = sample::session(1);
         let id = session.row.id;
@@ -131,7 +162,21 @@ mod tests {
                 store.append(id, 1, batch).await.unwrap();
             }
         }
-        unanswered(&store, id, ids(&[1, 2, 3]), told).await.unwrap()
+        (store, id)
+    }
+
+    #[tokio::test]
+    async fn an_agent_has_been_ready_once_the_log_tells_a_state_behind_the_start() {
+        let state = |state: &str| (EventType::State.into(), format!(r#"{{"state":"{state}"}}"#));
+        let ready = async |events: &[(EventKind, String)]| {
+            let (store, id) = with_log(events).await;
+            has_been_ready(&store, id).await.unwrap()
+        };
+        assert!(!ready(&[]).await);
+        assert!(!ready(&[state("queued"), state("starting")]).await);
+        assert!(ready(&[state("starting"), state("idle")]).await);
+        assert!(ready(&[state("starting"), begins(1), state("queued")]).await);
+        assert!(!has_been_ready(&test_store(), Uuid::from_u128(9)).await.unwrap());
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::answers;
 use super::backoff::Backoff;
 use super::feed::Feed;
 use super::writer::LogWriter;
@@ -78,7 +79,12 @@ pub async fn end_without_process(
     let take_over = SessionPatch { owner: Some((node.to_owned(), epoch)), ..SessionPatch::default() };
     store.update_session(row.id, row.epoch, take_over).await?;
     // An owner that was only taken for dead may have written until this moment.
-    let row = &store.session(row.id).await?.ok_or(StoreError::Missing)?;
+    let mut row = store.session(row.id).await?.ok_or(StoreError::Missing)?;
+    // The record may be stale: it is written behind the log.
+    if is_before_ready(&row) && answers::has_been_ready(store, row.id).await? {
+        row.state = SessionState::Idle;
+    }
+    let row = &row;
     let now = now_ms();
     let ended = ended(row, reason, message);
     let patch = SessionPatch {
@@ -109,9 +115,13 @@ pub(super) fn ended(row: &SessionRow, reason: EndReason, message: Option<String>
         usage: None,
         num_turns: None,
         duration_ms: now_ms().saturating_sub(row.created_at_ms),
-        resumable: row.kind == SessionKind::Claude
-            && !matches!(row.state, SessionState::Queued | SessionState::Starting),
+        resumable: row.kind == SessionKind::Claude && !is_before_ready(row),
         resets_at: None,
         forced_exit: false,
     }
+}
+
+/// Does the record know of no moment at which the agent was ready?
+fn is_before_ready(row: &SessionRow) -> bool {
+    matches!(row.state, SessionState::Queued | SessionState::Starting)
 }

@@ -15,7 +15,7 @@
 //!
 //! It must not know SQL, nor what is in a batch.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, IoSlice, Read};
 use std::path::Path;
@@ -81,6 +81,8 @@ struct State {
     /// The other one holds records that are not in the database.
     other_in_use: bool,
     logs: HashMap<Uuid, Log>,
+    /// The sessions of what was taken and has not come back.
+    settling: HashSet<Uuid>,
     waiting: Vec<Entry>,
     waiting_bytes: usize,
     /// Told of the first that waits. `None`: nothing is ever taken, or somebody else sees to it.
@@ -97,6 +99,7 @@ impl Journal {
             generation: 1,
             other_in_use: false,
             logs: HashMap::new(),
+            settling: HashSet::new(),
             waiting: Vec::new(),
             waiting_bytes: 0,
             settler: None,
@@ -145,11 +148,11 @@ impl Journal {
     /// Is there something of this session (or of any) that is not in the database?
     pub(super) fn is_ahead(&self, session: Option<Uuid>) -> bool {
         let state = self.0.lock();
-        match session.map(|session| state.logs.get(&session)) {
-            Some(Some(log)) => log.head > log.applied,
-            // It may have been forgotten with what is being put into the database just now.
-            Some(None) => state.other_in_use,
-            None => !state.waiting.is_empty() || state.other_in_use,
+        let Some(session) = session else { return !state.waiting.is_empty() || state.other_in_use };
+        match state.logs.get(&session) {
+            Some(log) => log.head > log.applied,
+            // It may have been forgotten with something that is being put into the database just now, or waits for it again.
+            None => state.settling.contains(&session) || state.waiting.iter().any(|entry| entry.session == session),
         }
     }
 
@@ -167,6 +170,7 @@ impl Journal {
             state.other_in_use = true;
         }
         state.waiting_bytes = 0;
+        state.settling = state.waiting.iter().map(|entry| entry.session).collect();
         std::mem::take(&mut state.waiting)
     }
 
@@ -177,6 +181,7 @@ impl Journal {
         }
         let mut state = self.0.lock();
         state.other_in_use = false;
+        state.settling.clear();
         for Entry { session, batch, .. } in entries {
             if let Some(log) = state.logs.get_mut(session) {
                 log.applied = log.applied.max(batch.last_seq);
@@ -191,6 +196,7 @@ impl Journal {
         if let Some(settler) = &state.settler {
             settler.wish();
         }
+        state.settling.clear();
         state.waiting_bytes = entries.iter().map(|entry| entry.batch.payload.len()).sum();
         state.waiting = entries;
     }
@@ -319,6 +325,22 @@ mod tests {
         assert_eq!(append(&journal, 1, 2), Taken::No);
         journal.applied(&taken);
         assert_eq!(append(&journal, 1, 2), Taken::No);
+    }
+
+    #[test]
+    fn what_can_not_be_put_into_the_database_keeps_nobody_from_reading_the_rest() {
+        let directory = tempfile::tempdir().unwrap();
+        let (journal, _) = opened(&directory.path().join("db"));
+        let is_ahead = |session| journal.is_ahead(Some(sample::id(session)));
+        journal.learn(sample::id(1), 1, 0);
+        append(&journal, 1, 1);
+        // It is being changed, so nothing is known of it meanwhile.
+        let taken = journal.take([sample::id(1)].into_iter());
+        assert!(is_ahead(1) && !is_ahead(2));
+        journal.put_back(taken);
+        assert!(is_ahead(1) && !is_ahead(2) && journal.is_ahead(None));
+        journal.applied(&journal.take(std::iter::empty()));
+        assert!(!is_ahead(1) && !journal.is_ahead(None));
     }
 
     #[test]
