@@ -122,7 +122,7 @@ pub fn main() -> ExitCode {
 
 /// How many threads work on sessions and connections: half as many as there are processors, which the agents, the
 /// clients and the store's own threads need too. Measured on two: with two threads, which wake each other all the time,
-/// fifty sessions take a third more processor time than with one, and a burst is a tenth faster.
+/// fifty sessions take a third more processor time than with one, and a burst is no faster.
 fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
