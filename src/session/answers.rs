@@ -25,13 +25,12 @@ const PAGE_BYTES: usize = 1024 * 1024;
 /// # Errors
 /// See [`ReadError`].
 pub(super) async fn has_begun(store: &SharedStore, session: Uuid, message: Uuid) -> Result<bool, ReadError> {
-    let mut found = false;
-    walk(store, session, 0, TypeSet::default().with(EventType::State), |frame| {
-        found = begun(frame) == Some(message);
-        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
-    .await?;
-    Ok(found)
+    tells(store, session, |told| told.message_id == Some(message)).await
+}
+
+/// Is that a state of a session whose agent has not been ready?
+pub(super) fn is_before_ready(state: SessionState) -> bool {
+    matches!(state, SessionState::Queued | SessionState::Starting)
 }
 
 /// Has the session's agent ever been ready? Then there is a conversation.
@@ -39,13 +38,8 @@ pub(super) async fn has_begun(store: &SharedStore, session: Uuid, message: Uuid)
 /// # Errors
 /// The store's.
 pub(super) async fn has_been_ready(store: &SharedStore, session: Uuid) -> Result<bool, StoreError> {
-    let mut found = false;
-    let looked = walk(store, session, 0, TypeSet::default().with(EventType::State), |frame| {
-        found = state(frame).is_some_and(|told| !matches!(told.state, SessionState::Queued | SessionState::Starting));
-        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    });
-    match looked.await {
-        Ok(()) => Ok(found),
+    match tells(store, session, |told| !is_before_ready(told.state)).await {
+        Ok(found) => Ok(found),
         // A log does not get as long before that.
         Err(ReadError::Expired { .. }) => Ok(true),
         Err(ReadError::Removed) => Ok(false),
@@ -99,6 +93,17 @@ fn begun(frame: &Frame) -> Option<Uuid> {
 fn state(frame: &Frame) -> Option<StateChanged> {
     let told = (frame.kind == EventType::State.into()).then(|| frame.data())?;
     serde_json::from_slice(&told).ok()
+}
+
+/// Does the log tell a state that `is_it`?
+async fn tells(store: &SharedStore, session: Uuid, is_it: impl Fn(&StateChanged) -> bool) -> Result<bool, ReadError> {
+    let mut found = false;
+    walk(store, session, 0, TypeSet::default().with(EventType::State), |frame| {
+        found = state(frame).is_some_and(|told| is_it(&told));
+        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .await?;
+    Ok(found)
 }
 
 /// Shows `look` all events of `types` behind `after`, until it has seen enough.

@@ -23,8 +23,6 @@ const VERSION: u8 = 1;
 const PACKED: u8 = 2;
 /// Shorter payloads are not packed: they cost little, and whoever waits for one event waits for nothing else.
 const WORTH_PACKING: usize = 4 * 1024;
-/// What a packed payload has before its block.
-const PACKED_HEADER: usize = 5;
 /// No block of LZ4 becomes more than so many times as long.
 const MOST_UNPACKED: usize = 255;
 /// A batch is closed once it holds so much: small enough that a kept frame keeps little else alive, large
@@ -203,25 +201,19 @@ pub fn packed(batch: &Batch) -> Batch {
         return batch.clone();
     };
     // A batch is bounded by its bytes and the longest line, far below 4 GiB.
-    let Ok(length) = u32::try_from(events.len()) else { return batch.clone() };
-    let mut payload = vec![0; PACKED_HEADER + lz4_flex::block::get_maximum_output_size(events.len())];
-    let (header, block) = payload.split_at_mut(PACKED_HEADER);
-    header.copy_from_slice(&[&[PACKED], &length.to_le_bytes()[..]].concat());
-    let Ok(packed) = lz4_flex::block::compress_into(events, block) else { return batch.clone() };
-    if PACKED_HEADER + packed >= events.len() {
+    let block = lz4_flex::compress_prepend_size(events);
+    if 1 + block.len() >= events.len() {
         return batch.clone();
     }
-    // A copy that is as long as its bytes: the other one has room for what can't be packed at all.
-    let payload = Bytes::copy_from_slice(payload.get(..PACKED_HEADER + packed).unwrap_or_default());
-    Batch { payload, ..*batch }
+    // A copy that is as long as its bytes: the block has room for what can't be packed at all.
+    Batch { payload: [&[PACKED], block.as_slice()].concat().into(), ..*batch }
 }
 
 /// The payload of a packed one; any other as it is.
 fn unpacked(payload: &Bytes) -> Result<Bytes, StoreError> {
     let Some((&PACKED, rest)) = payload.split_first() else { return Ok(payload.clone()) };
     let damaged = || StoreError::Damaged("a packed event batch can't be unpacked".to_owned());
-    let (length, block) = rest.split_first_chunk().ok_or_else(damaged)?;
-    let length = u32::from_le_bytes(*length) as usize;
+    let (length, block) = lz4_flex::block::uncompressed_size(rest).map_err(|_| damaged())?;
     if length > block.len().saturating_mul(MOST_UNPACKED) {
         return Err(damaged());
     }

@@ -81,7 +81,7 @@ pub async fn end_without_process(
     // An owner that was only taken for dead may have written until this moment.
     let mut row = store.session(row.id).await?.ok_or(StoreError::Missing)?;
     // The record may be stale: it is written behind the log.
-    if is_before_ready(&row) && answers::has_been_ready(store, row.id).await? {
+    if answers::is_before_ready(row.state) && answers::has_been_ready(store, row.id).await? {
         row.state = SessionState::Idle;
     }
     let row = &row;
@@ -115,13 +115,8 @@ pub(super) fn ended(row: &SessionRow, reason: EndReason, message: Option<String>
         usage: None,
         num_turns: None,
         duration_ms: now_ms().saturating_sub(row.created_at_ms),
-        resumable: row.kind == SessionKind::Claude && !is_before_ready(row),
+        resumable: row.kind == SessionKind::Claude && !answers::is_before_ready(row.state),
         resets_at: None,
         forced_exit: false,
     }
-}
-
-/// Does the record know of no moment at which the agent was ready?
-fn is_before_ready(row: &SessionRow) -> bool {
-    matches!(row.state, SessionState::Queued | SessionState::Starting)
 }
