@@ -20,6 +20,12 @@ const LONGEST_TOGETHER: usize = 32 * 1024;
 /// The columns that [`Stored::from_row`] reads.
 pub(super) const COLUMNS: &str = "first_seq, last_seq, types, parts";
 
+/// The payload of a row of [`COLUMNS`] and that; `None`: it was not asked for.
+pub(super) fn payload(row: &Row<'_>) -> Result<Option<Bytes>, Fault> {
+    let payload = row.get_ref(4)?.as_blob_or_null().map_err(|_| damaged("a batch is not of bytes"))?;
+    Ok(payload.map(Bytes::copy_from_slice))
+}
+
 /// A row but for its payload.
 pub(super) struct Stored {
     pub(super) first_seq: u64,
@@ -141,7 +147,7 @@ impl<'a> Together<'a> {
         self.bytes = 0;
         match batches.as_slice() {
             [] => Ok(()),
-            [one] => insert(connection, session, one, None),
+            [one] => write(connection, session, one),
             [first, .., last] => {
                 let parts: Vec<u8> = batches.iter().flat_map(|batch| Part::of(batch).stored()).collect();
                 let payload: Vec<u8> = batches.iter().flat_map(|batch| &batch.payload).copied().collect();

@@ -193,9 +193,7 @@ impl Journal {
     pub(super) fn put_back(&self, mut entries: Vec<Entry>) {
         let mut state = self.0.lock();
         entries.append(&mut state.waiting);
-        if let Some(settler) = &state.settler {
-            settler.wish();
-        }
+        state.wish();
         state.settling.clear();
         state.waiting_bytes = entries.iter().map(|entry| entry.batch.payload.len()).sum();
         state.waiting = entries;
@@ -216,6 +214,12 @@ impl Journal {
 }
 
 impl State {
+    fn wish(&self) {
+        if let Some(settler) = &self.settler {
+            settler.wish();
+        }
+    }
+
     fn append(&mut self, session: Uuid, epoch: u64, batch: &Batch) -> Taken {
         let follows =
             |log: &Log| log.epoch == epoch && batch.first_seq == log.head + 1 && batch.last_seq >= batch.first_seq;
@@ -235,8 +239,8 @@ impl State {
         if let Some(log) = self.logs.get_mut(&session) {
             log.head = batch.last_seq;
         }
-        if let Some(settler) = self.settler.as_ref().filter(|_| self.waiting.is_empty()) {
-            settler.wish();
+        if self.waiting.is_empty() {
+            self.wish();
         }
         let was_much = self.waiting_bytes >= MUCH;
         self.waiting.push(Entry { session, epoch, batch: batch.clone() });

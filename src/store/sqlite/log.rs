@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 
-use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
@@ -114,8 +113,7 @@ fn is_stored(connection: &Connection, head: &Head, batch: &Batch) -> Result<bool
     ))?;
     let mut found = statement.query(params![head.key, to_stored(batch.last_seq)?])?;
     let Some(row) = found.next()? else { return Ok(false) };
-    let payload = Bytes::copy_from_slice(row.get_ref(4)?.as_blob().map_err(|_| damaged("a batch is not of bytes"))?);
-    Ok(Stored::from_row(row)?.batches(Some(&payload), TypeSet::ALL)?.contains(batch))
+    Ok(Stored::from_row(row)?.batches(batches::payload(row)?.as_ref(), TypeSet::ALL)?.contains(batch))
 }
 
 fn push(connection: &Connection, head: &Head, batch: &Batch) -> Result<(), Fault> {
@@ -167,9 +165,7 @@ pub(super) fn read(
             return Err(torn(id, "the end of the log is missing"));
         };
         let stored = Stored::from_row(row)?;
-        // None: it is not wanted.
-        let payload = row.get_ref(4)?.as_blob_or_null().map_err(|_| damaged("a batch is not of bytes"))?;
-        let payload = payload.map(Bytes::copy_from_slice);
+        let payload = batches::payload(row)?;
         if stored.first_seq > stored.last_seq {
             return Err(torn(id, "a batch ends before it begins"));
         }

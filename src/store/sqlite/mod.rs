@@ -128,18 +128,16 @@ impl SqliteStore {
         T: Send + 'static,
         W: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        let mut work = work;
-        self.writer()?.write(name, None, move |connection| work(connection).map(Done::from)).await
+        self.change(name, None, work).await
     }
 
-    /// A write after which the journal must learn anew about the session.
-    async fn change<T, W>(&self, name: &'static str, session: Uuid, work: W) -> Result<T, StoreError>
+    /// A write after which the journal must learn anew about the session, if it is one's.
+    async fn change<T, W>(&self, name: &'static str, session: Option<Uuid>, mut work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        let mut work = work;
-        self.writer()?.write(name, Some(session), move |connection| work(connection).map(Done::from)).await
+        self.writer()?.write(name, session, move |connection| work(connection).map(Done::from)).await
     }
 
     async fn read_with<T, W>(&self, name: &'static str, work: W) -> Result<T, StoreError>
@@ -209,8 +207,7 @@ impl Store for SqliteStore {
 
     async fn update_session(&self, id: Uuid, epoch: u64, patch: SessionPatch) -> Result<(), StoreError> {
         let changes = patch.owner.as_ref().map(|_| id);
-        let work = move |connection: &Connection| sessions::update(connection, id, epoch, &patch).map(Done::from);
-        self.writer()?.write("update_session", changes, work).await
+        self.change("update_session", changes, move |connection| sessions::update(connection, id, epoch, &patch)).await
     }
 
     async fn session(&self, id: Uuid) -> Result<Option<SessionRow>, StoreError> {
@@ -267,7 +264,7 @@ impl Store for SqliteStore {
     }
 
     async fn end_session(&self, id: Uuid, epoch: u64, batch: Batch, patch: SessionPatch) -> Result<(), StoreError> {
-        self.change("end_session", id, move |connection| log::end(connection, id, epoch, &batch, &patch)).await
+        self.change("end_session", Some(id), move |connection| log::end(connection, id, epoch, &batch, &patch)).await
     }
 
     async fn read(
@@ -299,7 +296,7 @@ impl Store for SqliteStore {
     }
 
     async fn remove_session(&self, id: Uuid) -> Result<bool, StoreError> {
-        self.change("remove_session", id, move |connection| retention::remove(connection, id)).await
+        self.change("remove_session", Some(id), move |connection| retention::remove(connection, id)).await
     }
 
     async fn purge(&self, max_batches: u32) -> Result<bool, StoreError> {

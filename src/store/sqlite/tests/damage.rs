@@ -6,7 +6,7 @@ use std::io::{Seek, SeekFrom, Write};
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::{append_rows, by_hand, open};
+use super::{append_rows, by_hand, open, with_new_sessions};
 use crate::api::selector::TypeSet;
 use crate::store::contract::sample;
 use crate::store::sqlite::{SqliteStore, schema};
@@ -105,10 +105,7 @@ async fn what_is_to_be_removed_is_told_without_the_records_that_cannot_be_read()
 
 #[tokio::test]
 async fn a_destroyed_page_is_damage_and_not_a_wrong_answer() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("gateway.db");
-    let store = open(&path).unwrap();
-    store.create_session(sample::session(1)).await.unwrap();
+    let (_directory, path, store) = with_new_sessions(1).await;
     for seq in 1..=200 {
         let batch = Batch { payload: Bytes::from(vec![7; 2_000]), ..sample::batch(seq, seq) };
         store.append(sample::id(1), 1, batch).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{by_hand, lock_out, open, with_one_session};
+use super::{by_hand, lock_out, open, with_new_sessions, with_one_session};
 use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::store::contract::sample;
@@ -47,10 +47,7 @@ async fn without_a_word_from_anybody_it_gets_there_too() {
 
 #[tokio::test]
 async fn the_first_events_of_a_new_session_wait_for_no_transaction() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("gateway.db");
-    let store = open(&path).unwrap();
-    store.create_session(sample::session(1)).await.unwrap();
+    let (_directory, path, store) = with_new_sessions(1).await;
     let other = lock_out(&path);
     for seq in 1..=3 {
         store.append(sample::id(1), 1, sample::batch(seq, seq)).await.unwrap();

@@ -44,14 +44,20 @@ async fn with_one_session() -> (TempDir, PathBuf, SqliteStore) {
 
 /// The same with so many.
 async fn with_sessions(count: u64) -> (TempDir, PathBuf, SqliteStore) {
+    let (directory, path, store) = with_new_sessions(count).await;
+    store.close().await;
+    let store = open(&path).unwrap();
+    (directory, path, store)
+}
+
+/// The same with sessions that it has just made: the journal can take what is appended.
+async fn with_new_sessions(count: u64) -> (TempDir, PathBuf, SqliteStore) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("gateway.db");
     let store = open(&path).unwrap();
     for n in 1..=count {
         store.create_session(sample::session(n)).await.unwrap();
     }
-    store.close().await;
-    let store = open(&path).unwrap();
     (directory, path, store)
 }
 

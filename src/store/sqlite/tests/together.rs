@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{by_hand, open};
+use super::{by_hand, with_new_sessions};
 use crate::api::event::EventType;
 use crate::api::selector::TypeSet;
 use crate::store::contract::sample;
@@ -18,10 +18,7 @@ fn batch(seq: u64) -> Batch {
 
 /// A store with a session of which fifty batches were appended at once, and its rows.
 async fn with_fifty() -> (tempfile::TempDir, SqliteStore, Vec<(u64, u64)>) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("gateway.db");
-    let store = open(&path).unwrap();
-    store.create_session(sample::session(1)).await.unwrap();
+    let (directory, path, store) = with_new_sessions(1).await;
     // They come together: what is brought meanwhile waits for the one transaction.
     let other = super::lock_out(&path);
     for seq in 1..=50 {
