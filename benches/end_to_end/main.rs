@@ -12,6 +12,7 @@ mod growth;
 mod lines;
 mod options;
 mod redis;
+mod relay;
 mod rows;
 mod server;
 mod socket;
@@ -26,6 +27,9 @@ use crate::options::{Options, Size};
 
 fn main() {
     let options = Options::parse();
+    if let (Some(script), Some(port)) = (&options.relay, options.port) {
+        return relay::serve(script, port);
+    }
     let size = Size::from(&options);
     if !server::Websocketd::is_there() {
         println!("websocketd is not installed: nothing is compared with it (Debian's package has that name).\n");

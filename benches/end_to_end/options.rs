@@ -20,6 +20,11 @@ pub(crate) struct Options {
     /// Where the figures go as JSON.
     #[arg(long)]
     pub(crate) json: Option<std::path::PathBuf>,
+    /// Be the bare relay for this script, on that port.
+    #[arg(long, hide = true, requires = "port")]
+    pub(crate) relay: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) port: Option<u16>,
     /// What cargo adds.
     #[arg(long, hide = true)]
     pub(crate) bench: bool,

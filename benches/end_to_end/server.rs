@@ -168,9 +168,7 @@ impl Websocketd {
     }
 
     fn of(program: &str, arguments: &[String]) -> Self {
-        // It takes no socket from outside and can't say which port it got.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
-        let address = port.expect("a free port");
+        let address = free_address();
         let directory = tempfile::tempdir().expect("a directory");
         let process = Command::new("websocketd")
             .args(["--loglevel=error", "--address=127.0.0.1", &format!("--port={}", address.port())])
@@ -183,11 +181,7 @@ impl Websocketd {
             .stdout(Stdio::null())
             .spawn()
             .expect("websocketd starts");
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(address).is_err() {
-            assert!(Instant::now() < deadline, "websocketd does not listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until_listening(address);
         Self { process, address, _directory: directory }
     }
 }
@@ -205,6 +199,21 @@ impl Server for Websocketd {
 impl Drop for Websocketd {
     fn drop(&mut self) {
         end(&mut self.process);
+    }
+}
+
+/// Where a server can listen that takes no socket from outside and can't say which port it got.
+pub(crate) fn free_address() -> SocketAddr {
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+    port.expect("a free port")
+}
+
+/// Waits until a server listens there.
+pub(crate) fn until_listening(address: SocketAddr) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(address).is_err() {
+        assert!(Instant::now() < deadline, "nobody listens at {address}");
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -252,7 +261,8 @@ fn write_private(file: &Path, text: &str) {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).expect("a file's mode");
 }
 
-fn end(process: &mut Child) {
+/// Ends a server and waits for it.
+pub(crate) fn end(process: &mut Child) {
     if let Some(pid) = rustix::process::Pid::from_raw(process.id().cast_signed()) {
         let _gone = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }

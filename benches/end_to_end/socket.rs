@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 const BUFFER: usize = 256 * 1024;
 /// A server that says nothing for so long has lost something.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Says in a frame's head that a mask follows.
+const MASKED: u8 = 0x80;
 
 /// A connection that has been upgraded.
 pub(crate) struct Socket {
@@ -59,18 +61,8 @@ impl Socket {
     /// Sends a text message.
     pub(crate) fn send(&mut self, text: &str) {
         // A mask of zeros is a mask.
-        let mut frame = vec![0x81];
-        match u16::try_from(text.len()) {
-            Ok(short @ 0..=125) => frame.push(0x80 | u8::try_from(short).unwrap_or(0)),
-            Ok(middle) => {
-                frame.push(0x80 | 126);
-                frame.extend(middle.to_be_bytes());
-            }
-            Err(_) => {
-                frame.push(0x80 | 127);
-                frame.extend((text.len() as u64).to_be_bytes());
-            }
-        }
+        let mut frame = Vec::new();
+        text_head(text.len(), MASKED, &mut frame);
         frame.extend([0; 4]);
         frame.extend(text.as_bytes());
         self.stream.write_all(&frame).expect("a message that can be sent");
@@ -158,5 +150,21 @@ impl Socket {
         let mut frame = vec![0x8a, 0x80 | u8::try_from(payload.len()).unwrap_or(0), 0, 0, 0, 0];
         frame.extend_from_slice(&self.buffer[payload]);
         self.stream.write_all(&frame).expect("a pong that can be sent");
+    }
+}
+
+/// Appends the head of a text message of one frame, which is `length` long. `mask`: [`MASKED`] from a client, else 0.
+pub(crate) fn text_head(length: usize, mask: u8, frame: &mut Vec<u8>) {
+    frame.push(0x81);
+    match u16::try_from(length) {
+        Ok(short @ 0..=125) => frame.push(mask | u8::try_from(short).unwrap_or(0)),
+        Ok(middle) => {
+            frame.push(mask | 126);
+            frame.extend(middle.to_be_bytes());
+        }
+        Err(_) => {
+            frame.push(mask | 127);
+            frame.extend((length as u64).to_be_bytes());
+        }
     }
 }

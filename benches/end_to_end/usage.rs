@@ -6,14 +6,20 @@ use std::time::Duration;
 /// Longer than anything is put off.
 const PUT_OFF: Duration = Duration::from_secs(2);
 
-/// The processor time of all its living threads, to the nanosecond. Servers keep theirs.
+/// A tick of what `/proc/PID/stat` counts.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The processor time that it has used: to the nanosecond for threads that live, and to a tick with those that have ended.
 pub(crate) fn cpu(pid: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("a process that lives");
     let nanoseconds = threads.flatten().filter_map(|thread| {
         let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
         text.split(' ').next()?.parse::<u64>().ok()
     });
-    Duration::from_nanos(nanoseconds.sum())
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process that lives");
+    let (_, fields) = text.rsplit_once(')').expect("a name in brackets");
+    let ticks = fields.split(' ').skip(12).take(2).filter_map(|field| field.parse::<u32>().ok()).sum();
+    Duration::from_nanos(nanoseconds.sum()).max(TICK * ticks)
 }
 
 /// The same, with what it has put off: the gateway leaves a part of the store's work until it is quiet.

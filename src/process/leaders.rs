@@ -54,6 +54,14 @@ impl Leaders {
         self.0.lock().get(&session).cloned().unwrap_or_default()
     }
 
+    /// The leaders of all other sessions, if it is known when they began: number and time.
+    pub(super) fn of_others(&self, session: Uuid) -> Vec<(u32, u64)> {
+        let sessions = self.0.lock();
+        let others = sessions.iter().filter(|(its, _)| **its != session).flat_map(|(_, traces)| traces);
+        let running = others.filter(|trace| trace.reaped.is_none() && trace.started > 0);
+        running.map(|trace| (trace.pid, trace.started)).collect()
+    }
+
     /// Nothing of this session is left: its reaped leaders need not be remembered.
     pub(super) fn forget_reaped(&self, session: Uuid) {
         let mut sessions = self.0.lock();

@@ -75,8 +75,9 @@ fn parse(pid: u32, text: &[u8]) -> Option<Stat> {
 /// Does the environment that `pid` was started with hold exactly `entry` (`NAME=value`)? `false` also if it can't be read.
 pub(super) fn carries(pid: u32, entry: &[u8]) -> bool {
     // A process that has ended has an empty environment; one of another user gives an error.
-    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
-    environment.split(|byte| *byte == 0).any(|found| found == entry)
+    let mut environment = Vec::with_capacity(LONGEST_AT_ONCE);
+    let read = File::open(format!("/proc/{pid}/environ")).and_then(|mut file| file.read_to_end(&mut environment));
+    read.is_ok() && environment.split(|byte| *byte == 0).any(|found| found == entry)
 }
 
 /// The process id given out last; `None` where the kernel does not tell.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::store::{SessionPatch, SharedStore, Spend};
+use crate::api::event::SessionState;
+use crate::store::{SessionPatch, SessionRow, SharedStore, Spend};
 
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -20,6 +21,9 @@ pub(super) struct RecordWriter {
     session: Uuid,
     epoch: u64,
     store: SharedStore,
+    /// What the record says of these two once all is written; `None`: nobody knows. What it says already is not written.
+    said_state: Option<SessionState>,
+    said_messages: Option<Vec<Uuid>>,
     wanted: Option<SessionPatch>,
     spent: VecDeque<Spend>,
     under_way: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -38,6 +42,8 @@ impl RecordWriter {
             session,
             epoch,
             store,
+            said_state: None,
+            said_messages: None,
             wanted: None,
             spent: VecDeque::new(),
             under_way: None,
@@ -46,8 +52,20 @@ impl RecordWriter {
         }
     }
 
+    /// Of a record that says what `row` says.
+    pub(super) fn of(row: &SessionRow, store: SharedStore) -> Self {
+        let said_messages = Some(row.messages.clone());
+        Self { said_state: Some(row.state), said_messages, ..Self::new(row.id, row.epoch, store) }
+    }
+
     /// The record is to be changed so; what `patch` does not name stays.
-    pub(super) fn change(&mut self, patch: SessionPatch) {
+    pub(super) fn change(&mut self, mut patch: SessionPatch) {
+        patch.state = patch.state.filter(|state| self.said_state.replace(*state) != Some(*state));
+        patch.messages =
+            patch.messages.filter(|messages| self.said_messages.replace(messages.clone()).as_ref() != Some(messages));
+        if patch == SessionPatch::default() {
+            return;
+        }
         let before = self.wanted.take().unwrap_or_default();
         self.wanted = Some(SessionPatch {
             state: patch.state.or(before.state),
@@ -63,6 +81,7 @@ impl RecordWriter {
     /// The same, and `then` once it has been written (or can't be any more).
     pub(super) fn change_then(&mut self, patch: SessionPatch, then: impl FnOnce() + Send + 'static) {
         self.change(patch);
+        self.wanted.get_or_insert_default();
         self.after_wanted.push(Box::new(then));
     }
 
@@ -111,10 +130,75 @@ impl RecordWriter {
         }
     }
 
+    /// Waits until the record is level but for what `patch` will say, which is about to end it.
+    pub(super) async fn flush_before(&mut self, patch: &mut SessionPatch) {
+        let is_superseded = |wanted: &mut SessionPatch| {
+            wanted.model.is_none() && wanted.params.is_none() && self.after_wanted.is_empty()
+        };
+        if let Some(wanted) = self.wanted.take_if(is_superseded) {
+            patch.total_cost_usd = patch.total_cost_usd.or(wanted.total_cost_usd);
+        }
+        self.flush().await;
+    }
+
     /// Waits until the record is level.
     pub(super) async fn flush(&mut self) {
         while self.is_busy() {
             self.advance().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract::sample;
+    use crate::store::sqlite::test_store;
+
+    fn state(state: SessionState) -> SessionPatch {
+        SessionPatch { state: Some(state), ..SessionPatch::default() }
+    }
+
+    #[tokio::test]
+    async fn what_the_record_says_already_is_not_written() {
+        let row = sample::session(1).row;
+        let mut record = RecordWriter::of(&row, test_store());
+        record.change(SessionPatch { messages: Some(row.messages.clone()), ..state(row.state) });
+        assert!(!record.is_busy());
+        record.change(state(SessionState::Idle));
+        record.change(state(row.state));
+        assert!(record.is_busy() && record.wanted == Some(state(row.state)), "back again, after a write perhaps");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_change_that_is_none_is_told_all_the_same() {
+        let store = test_store();
+        store.create_session(sample::session(1)).await.unwrap();
+        let row = sample::session(1).row;
+        let mut record = RecordWriter::of(&row, store);
+        let (told, heard) = tokio::sync::oneshot::channel();
+        record.change_then(state(row.state), || {
+            let _heard = told.send(());
+        });
+        record.flush().await;
+        heard.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_end_says_what_was_still_to_be_written() {
+        let store = test_store();
+        store.create_session(sample::session(1)).await.unwrap();
+        let mut record = RecordWriter::of(&sample::session(1).row, Arc::clone(&store));
+        record.change(SessionPatch { total_cost_usd: Some(0.5), ..state(SessionState::Idle) });
+        let mut patch = SessionPatch::default();
+        record.flush_before(&mut patch).await;
+        assert_eq!(patch.total_cost_usd, Some(0.5));
+        assert_eq!(store.session(sample::id(1)).await.unwrap().unwrap().total_cost_usd, None);
+        // What an end can not say is written before.
+        let model = Some(Some("other".to_owned()));
+        record.change(SessionPatch { model, ..state(SessionState::Running) });
+        record.flush_before(&mut patch).await;
+        let written = store.session(sample::id(1)).await.unwrap().unwrap();
+        assert_eq!((written.model.as_deref(), written.state), (Some("other"), SessionState::Running));
     }
 }

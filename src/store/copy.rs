@@ -317,7 +317,7 @@ impl Copier<'_> {
             return Ok(is_same);
         }
         let idempotency = self.source.key_of_session(id).await.map_err(from)?;
-        match target.create_session(NewSession { row: begun, idempotency }).await {
+        match target.create_session(NewSession { row: begun, idempotency, fresh: false }).await {
             Ok(Created::New) => {}
             Ok(Created::Existing(_) | Created::KeyReused) | Err(StoreError::Exists) => return Err(differs()),
             Err(error) => return Err(to(error)),

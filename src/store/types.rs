@@ -117,6 +117,8 @@ pub struct NewSession {
     pub row: SessionRow,
     /// The owner's idempotency key and the fingerprint of the parameters it came with.
     pub idempotency: Option<(String, String)>,
+    /// Its id was made for this very call, so that no record can have it. Never for a second attempt.
+    pub fresh: bool,
 }
 
 /// What [`super::Store::create_session`] did.

@@ -323,6 +323,12 @@ async fn m1_after_a_known_number_of_everything_each_counter_equals_its_total() {
     }
     let database = rusqlite::Connection::open(tally.gateway.path("data").join("gateway.db")).expect("the store");
     database.busy_timeout(DEADLINE).and_then(|()| database.execute_batch("BEGIN IMMEDIATE")).expect("a locked store");
+    // Until the gateway knows of it, it may still take a new session.
+    let mut status = 200;
+    while status != 503 {
+        status = http::get(tally.gateway.http, "/readyz").await.status.as_u16();
+        tally.http("/readyz", status);
+    }
     for _ in 0..2 {
         let error = tally.call(&mut client, "session.start", json!({"prompt": "say never"})).await;
         assert_eq!(error["data"]["kind"], "store_away", "{error}");

@@ -91,10 +91,19 @@ pub(crate) async fn assert_not_ready(gateway: &Gateway) {
     assert_eq!(http::get(gateway.http, "/livez").await.status.as_u16(), 200);
 }
 
+/// Asks for the gateway's readiness until it knows of the trouble: up to then it may still take a new session.
+async fn until_noticed(gateway: &Gateway) {
+    until_readiness(gateway, 503).await;
+}
+
 pub(crate) async fn until_ready(gateway: &Gateway) {
+    until_readiness(gateway, 200).await;
+}
+
+async fn until_readiness(gateway: &Gateway, status: u16) {
     let deadline = std::time::Instant::now() + DEADLINE;
-    while http::get(gateway.http, "/readyz").await.status.as_u16() != 200 {
-        assert!(std::time::Instant::now() < deadline, "it never became ready again");
+    while http::get(gateway.http, "/readyz").await.status.as_u16() != status {
+        assert!(std::time::Instant::now() < deadline, "the readiness never became {status}");
     }
 }
 
@@ -135,6 +144,7 @@ pub(crate) async fn hold_an_agent_back<T>(gateway: &Gateway, take_away: impl FnO
     let (pid, rss) = (agent(&client, session), proc::rss_kib(gateway.pid()));
 
     let trouble = take_away();
+    until_noticed(gateway).await;
     File::create(go).unwrap();
     eventually("the agent to have printed", || (proc::written_bytes(pid) >= PRINTED).then_some(())).await;
     tokio::join!(assert_not_ready(gateway), assert_all_refused(&mut refused));
@@ -182,6 +192,7 @@ async fn end_an_agent<T>(gateway: &Gateway, script: &str, take_away: impl FnOnce
     let mut refused = [gateway.client().await, gateway.client().await, gateway.client().await];
     let (session, go) = ready(gateway, &mut client, script).await;
     let trouble = take_away();
+    until_noticed(gateway).await;
     File::create(go).unwrap();
     eventually("the agent to have gone", || (gateway.running_agents() == 0).then_some(())).await;
     assert_all_refused(&mut refused).await;
@@ -229,6 +240,7 @@ async fn an_agent_that_is_held_back_longer_than_its_idle_limit_is_neither_stalle
     let session = client.start(params).await;
     client.until_event(session, |event| event.kind == "claude" && event.data.get().len() >= 8_000).await;
     let lock = Lock::take(&gateway);
+    until_noticed(&gateway).await;
     // Each of them waits two seconds for the lock: together longer than the limit.
     for _ in 0..2 {
         assert_refused(&mut client).await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::lines::{InOrder, Lines};
 use crate::options::Size;
+use crate::relay::Relay;
 use crate::server::{Gateway, Server, Websocketd};
 use crate::socket::Socket;
 use crate::statistics::{Samples, percentile};
@@ -24,31 +25,41 @@ struct Lag {
 
 /// One session, one client.
 pub(crate) fn one_session(size: Size) -> Vec<Row> {
-    let (ours, theirs) = turns(size, 1, size.count(1, 10));
+    let [ours, theirs, bare] = turns(size, 1, size.count(1, 10));
     let row = rows_of(format!("one session at {PACE} lines/s"));
     vec![
-        row("added latency p50, µs", ours.half, theirs.half, Target::AtMost(0.7)),
-        row("added latency p99, µs", ours.most, theirs.most, Target::AtMost(1.0)),
+        row("added latency p50, µs", &ours.half, websocketd(theirs.half), Target::AtMost(0.7)),
+        row("added latency p50, µs", &ours.half, relay(bare.half), Target::None),
+        row("added latency p99, µs", &ours.most, websocketd(theirs.most), Target::AtMost(1.0)),
+        row("added latency p99, µs", &ours.most, relay(bare.most), Target::None),
     ]
 }
 
 /// Fifty sessions, each with a client of its own.
 pub(crate) fn many_sessions(size: Size) -> Vec<Row> {
-    let (ours, theirs) = turns(size, 50, size.count(1, 10));
+    let [ours, theirs, bare] = turns(size, 50, size.count(1, 10));
     let row = rows_of(format!("50 sessions at {PACE} lines/s"));
     vec![
-        row("added latency p50, µs", ours.half, theirs.half, Target::None),
-        row("added latency p99, µs", ours.most, theirs.most, Target::AtMost(1.0)),
-        row("CPU s", ours.cpu, theirs.cpu, Target::AtMost(0.5)),
+        row("added latency p50, µs", &ours.half, websocketd(theirs.half), Target::None),
+        row("added latency p50, µs", &ours.half, relay(bare.half), Target::None),
+        row("added latency p99, µs", &ours.most, websocketd(theirs.most), Target::AtMost(1.0)),
+        row("added latency p99, µs", &ours.most, relay(bare.most), Target::None),
+        row("CPU s", &ours.cpu, websocketd(theirs.cpu), Target::AtMost(0.5)),
+        row("CPU s", &ours.cpu, relay(bare.cpu), Target::None),
     ]
 }
 
-/// What makes rows of that work out of ours, websocketd's, and what is asked of them.
-fn rows_of(work: String) -> impl Fn(&'static str, Samples, Samples, Target) -> Row {
-    move |measure, ours, theirs, target| {
-        let peer = Some(Peer { name: "websocketd", samples: theirs });
-        Row { work: work.clone(), measure, ours, peer, target }
-    }
+fn websocketd(samples: Samples) -> Peer {
+    Peer { name: "websocketd", samples }
+}
+
+fn relay(samples: Samples) -> Peer {
+    Peer { name: "a bare relay", samples }
+}
+
+/// What makes rows of that work out of ours, another's, and what is asked of them.
+fn rows_of(work: String) -> impl Fn(&'static str, &Samples, Peer, Target) -> Row {
+    move |measure, ours, peer, target| Row { work: work.clone(), measure, ours: ours.clone(), peer: Some(peer), target }
 }
 
 /// Microseconds of the gateway's processor time for each line of so many sessions at once.
@@ -58,18 +69,21 @@ pub(crate) fn cpu_per_line(gateway: &Gateway, sessions: usize, seconds: u64) -> 
     lag.cpu.median() * 1e6 / (sessions as u64 * seconds * PACE) as f64
 }
 
-fn turns(size: Size, sessions: usize, seconds: u64) -> (Lag, Lag) {
+/// What the gateway, websocketd and the bare relay gave, in turns.
+fn turns(size: Size, sessions: usize, seconds: u64) -> [Lag; 3] {
     let script = format!("rate {PACE} {seconds}s 300");
     let gateway = Gateway::start(&[]);
     let websocketd = Websocketd::is_there().then(|| Websocketd::start(&script));
-    let (mut ours, mut theirs) = (Lag::default(), Lag::default());
+    let relay = Relay::start(&script);
+    let [mut ours, mut theirs, mut bare] = [Lag::default(), Lag::default(), Lag::default()];
     for _ in 0..size.runs {
         ours.take(&gateway, &script, sessions, seconds * PACE);
         if let Some(websocketd) = &websocketd {
             theirs.take(websocketd, &script, sessions, seconds * PACE);
         }
+        bare.take(&relay, &script, sessions, seconds * PACE);
     }
-    (ours, theirs)
+    [ours, theirs, bare]
 }
 
 impl Lag {

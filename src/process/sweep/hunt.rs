@@ -14,6 +14,7 @@ mod freeze;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal};
 
 use super::{Identity, SweepReport, Target};
@@ -37,14 +38,20 @@ const FEW: u32 = 64;
 const CHASE: Duration = Duration::from_millis(4);
 const CHASE_ROUNDS: u32 = 50;
 
+/// Hunts of many sessions that end together take turns with their looks: whoever shares the processors with them is to
+/// meet one of them, and not all.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Stops and kills everything that belongs to `target`, for at most `limit` (and one more look).
 pub(super) fn hunt(target: &Target, limit: Duration) -> SweepReport {
     let deadline = Instant::now() + limit;
     let mut hunt = Hunt::new(target);
     let (mut clean_looks, mut looks, mut pause) = (0, 0, SHORTEST_PAUSE);
     loop {
-        let newest = proc_fs::newest_pid();
-        let (found, fresh) = hunt.look();
+        let (newest, (found, fresh)) = {
+            let _turn = ONE_AT_A_TIME.lock();
+            (proc_fs::newest_pid(), hunt.look())
+        };
         let out_of_time = Instant::now() >= deadline;
         if hunt.is_blind() {
             if out_of_time {
@@ -93,7 +100,8 @@ struct Hunt<'a> {
     groups: HashSet<u32>,
     killed: HashSet<Identity>,
     leaders_looked_at: bool,
-    /// Seen not to carry the mark, and begun before anything that the gateway knows to: they are not asked again.
+    /// Known not to carry the mark, or seen not to and begun before anything that the gateway knows to: they are not
+    /// asked (again).
     strangers: HashSet<Identity>,
     /// Touches nothing: only looks.
     only_looks: bool,
@@ -114,7 +122,7 @@ impl<'a> Hunt<'a> {
             groups: HashSet::new(),
             killed: HashSet::new(),
             leaders_looked_at: false,
-            strangers: HashSet::new(),
+            strangers: target.others.iter().copied().collect(),
             only_looks: false,
             began: proc_fs::now(),
             orphans_die: false,

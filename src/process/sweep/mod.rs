@@ -49,11 +49,13 @@ struct Target {
     tag: Option<Tag>,
     /// The leaders whose system sessions belong to it too.
     leaders: Vec<Trace>,
+    /// Leaders of others: they need not be asked whose they are.
+    others: Vec<Identity>,
 }
 
 impl Target {
     fn new(entry: Vec<u8>, leaders: Vec<Trace>) -> Self {
-        Self { tag: Tag::of(&entry), entry, leaders }
+        Self { tag: Tag::of(&entry), entry, leaders, others: Vec::new() }
     }
 
     /// Does that process carry the mark?
@@ -89,8 +91,9 @@ fn spawner() -> Option<Spawner> {
 }
 
 fn target_of(session: Uuid, spawner: Option<&Spawner>) -> Target {
-    let leaders = spawner.map(|spawner| spawner.leaders().of(session)).unwrap_or_default();
-    Target::new(format!("{SESSION_VARIABLE}={session}").into_bytes(), leaders)
+    let entry = format!("{SESSION_VARIABLE}={session}").into_bytes();
+    let Some(leaders) = spawner.map(Spawner::leaders) else { return Target::new(entry, Vec::new()) };
+    Target { others: leaders.of_others(session), ..Target::new(entry, leaders.of(session)) }
 }
 
 async fn run(target: Target, user: Option<&RunAs>, spawner: Option<&Spawner>) -> SweepReport {

@@ -54,6 +54,8 @@ impl Renewals {
     where
         F: Future<Output = Arc<Inspection>>,
     {
+        // As seen within the last second: what else is looked at keeps nobody from starting.
+        about_to_be_renewed(&self.seen.borrow())?;
         loop {
             let end = about_to_be_renewed(look().await.as_ref())?;
             let until = self.until(end)?;

@@ -16,6 +16,7 @@ use super::error::SessionError;
 use super::feeds::Feeds;
 use super::handle::Handle;
 use super::launch::Launcher;
+use super::machine::Origin;
 use super::nodes::Nodes;
 use super::one_at_a_time::{OneAtATime, Turn};
 use super::plan::Plan;
@@ -195,7 +196,7 @@ impl Sessions {
         turn: Option<Turn>,
     ) -> Result<StartOutcome, SessionError> {
         let row = self.new_row(caller, &plan, state_of(&admitted));
-        let session = NewSession { row: row.clone(), idempotency: key };
+        let session = NewSession { row: row.clone(), idempotency: key, fresh: true };
         let created = match self.policy.prepare(&plan) {
             Ok(()) => self.store.create_session(session.clone()).await.map_err(SessionError::from),
             Err(error) => Err(error),
@@ -247,13 +248,18 @@ impl Sessions {
         let log =
             LogWriter::new(id, epoch, Arc::clone(&self.store), Arc::clone(&feed), self.settings.pending_events_bytes)
                 .limited_to(self.settings.max_session_bytes);
+        let store = Arc::clone(&self.store);
+        let record = match plan.origin {
+            Origin::New => RecordWriter::of(&row, store),
+            Origin::Woken | Origin::Recovered => RecordWriter::new(id, epoch, store),
+        };
         let supervisor = Supervisor {
             settings: Arc::clone(&self.settings),
             launcher: Arc::clone(&self.launcher),
             admission: self.admission.clone(),
             right,
             log,
-            record: RecordWriter::new(id, epoch, Arc::clone(&self.store)),
+            record,
             commands: requests,
             owner: row.owner.clone(),
             lost_messages,

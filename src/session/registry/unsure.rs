@@ -20,6 +20,7 @@ impl Sessions {
         let sessions = Arc::clone(self);
         tasks::spawn("unmake-session", async move {
             let _turn = turn;
+            let session = NewSession { fresh: false, ..session };
             let id = session.row.id;
             match until_answered(|| sessions.store.create_session(session.clone())).await {
                 Ok(Created::New) => {}

@@ -25,14 +25,14 @@ impl Supervisor {
         let now = now_ms();
         let resumable = self.plan.resumable && started;
         let ended = outcome.told(now.saturating_sub(self.created_at_ms), resumable);
-        let patch = SessionPatch {
+        let mut patch = SessionPatch {
             state: Some(SessionState::Ended),
             ended_at_ms: Some(now),
             ended: Some(ended.clone()),
             total_cost_usd: (cost > 0.0).then_some(cost),
             ..SessionPatch::default()
         };
-        self.record.flush().await;
+        self.record.flush_before(&mut patch).await;
         let before = *self.state.borrow();
         let show = || {
             self.state.send_replace(SessionState::Ended);

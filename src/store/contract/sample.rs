@@ -36,7 +36,7 @@ pub fn session(n: u64) -> NewSession {
         messages: Vec::new(),
         total_cost_usd: None,
     };
-    NewSession { row, idempotency: None }
+    NewSession { row, idempotency: None, fresh: true }
 }
 
 /// The id of session number `n`. Ids do not grow with the numbers.

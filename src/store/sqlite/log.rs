@@ -7,16 +7,17 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 
+use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
 use super::batches::{self, Stored, Together};
 use super::fault::{Fault, from_stored, to_stored};
-use super::journal::Entry;
 use super::rows::{self, damaged};
 use super::sessions::{self, Head};
+use super::waiting::Entry;
 use crate::api::selector::TypeSet;
-use crate::store::{Batch, LogBounds, READ_BATCHES, SessionPatch, StoreError};
+use crate::store::{Batch, LogBounds, NewSession, READ_BATCHES, SessionPatch, StoreError};
 
 /// See [`crate::store::Store::append`]. `false`: that very batch was in the log already.
 pub(super) fn append(connection: &Connection, id: Uuid, epoch: u64, batch: &Batch) -> Result<bool, Fault> {
@@ -53,7 +54,11 @@ pub(super) fn end(
 /// before a loss of power, of which the database remembers less) is told and left out.
 pub(super) fn settle(connection: &Connection, entries: &[Entry]) -> Result<(), Fault> {
     let mut logs: HashMap<Uuid, Growing<'_>> = HashMap::new();
-    for Entry { session, epoch, batch } in entries {
+    for entry @ Entry { session, epoch, batch, .. } in entries {
+        if let Some(about) = entry.begins() {
+            begin(connection, *session, about)?;
+            continue;
+        }
         let log = match logs.entry(*session) {
             Occupied(known) => known.into_mut(),
             Vacant(unknown) => match sessions::head(connection, *session) {
@@ -84,6 +89,22 @@ pub(super) fn settle(connection: &Connection, entries: &[Entry]) -> Result<(), F
         }
     }
     Ok(())
+}
+
+/// Makes a session that the journal has kept, if it is not there.
+fn begin(connection: &Connection, id: Uuid, about: &[u8]) -> Result<(), Fault> {
+    let made = rows::from_json(about).and_then(|row| {
+        let session = NewSession { row, idempotency: None, fresh: false };
+        sessions::create(connection, &session)
+    });
+    match made {
+        Ok(_) => Ok(()),
+        Err(Fault::Refused(error)) => {
+            tracing::error!(store = "sqlite", session = %id, %error, "a session of the journal can't be made");
+            Ok(())
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 /// A log that something is put into.
@@ -180,6 +201,24 @@ pub(super) fn read(
             }
         }
     }
+}
+
+/// So much of batches that follow each other as one read gives, without the payloads that nobody wants. What a read of
+/// the database gives stays as it is.
+pub(super) fn page(batches: impl Iterator<Item = Batch>, wanted: TypeSet, max_bytes: usize) -> Vec<Batch> {
+    let mut bytes = 0_usize;
+    let mut page = Vec::new();
+    for mut batch in batches {
+        if !batch.types.intersects(wanted) {
+            batch.payload = Bytes::new();
+        }
+        bytes = bytes.saturating_add(batch.payload.len());
+        page.push(batch);
+        if bytes >= max_bytes || page.len() >= READ_BATCHES {
+            break;
+        }
+    }
+    page
 }
 
 fn torn(id: Uuid, what: &'static str) -> Fault {

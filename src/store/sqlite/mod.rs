@@ -22,6 +22,7 @@ mod notes;
 mod put_away;
 mod readers;
 mod record;
+mod recovery;
 mod retention;
 mod rows;
 mod schema;
@@ -31,6 +32,7 @@ mod slots;
 mod spend;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod writer;
 
 use std::path::Path;
@@ -47,7 +49,7 @@ use self::journal::{Journal, Taken};
 use self::nodes::Nodes;
 use self::readers::Readers;
 use self::slots::Slots;
-use self::writer::{After, Done, Writer};
+use self::writer::{After, Concern, Done, Writer};
 use super::{
     Account, AuditEntry, AuditQuery, Batch, Created, EndedQuery, EndedRow, Finding, LineLimits, LineOutcome, ListQuery,
     LogBounds, NewSession, NodeSeen, NodeSlots, NodesSeen, Note, NoteKind, Page, PutAwayQuery, SessionPatch,
@@ -104,7 +106,7 @@ impl SqliteStore {
         file::prepare(path, &lock)?;
         let mut connection =
             schema::connect_writer(path, synchronous).map_err(|fault| fault.into_store_error("open"))?;
-        let journal = Arc::new(recovered(path, synchronous, &mut connection)?);
+        let journal = Arc::new(recovery::journal(path, synchronous, &mut connection)?);
         let (writer, thread) = Writer::start(path.to_owned(), synchronous, connection, lock, Arc::clone(&journal))?;
         let readers = Arc::new(Readers::new(path.to_owned()));
         Ok(Self {
@@ -128,16 +130,16 @@ impl SqliteStore {
         T: Send + 'static,
         W: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        self.change(name, None, work).await
+        self.write_after(name, Concern::Nothing, work).await
     }
 
-    /// A write after which the journal must learn anew about the session, if it is one's.
-    async fn change<T, W>(&self, name: &'static str, session: Option<Uuid>, mut work: W) -> Result<T, StoreError>
+    /// A write that sees what was acknowledged before of what it concerns.
+    async fn write_after<T, W>(&self, name: &'static str, concern: Concern, mut work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnMut(&Connection) -> Result<T, Fault> + Send + 'static,
     {
-        self.writer()?.write(name, session, move |connection| work(connection).map(Done::from)).await
+        self.writer()?.write(name, concern, move |connection| work(connection).map(Done::from)).await
     }
 
     async fn read_with<T, W>(&self, name: &'static str, work: W) -> Result<T, StoreError>
@@ -155,29 +157,18 @@ impl SqliteStore {
         W: FnOnce(&Connection) -> Result<T, Fault> + Send + 'static,
     {
         if self.journal.is_ahead(session) {
-            self.write("settled", |_| Ok(())).await?;
+            self.write_after("settled", session.map_or(Concern::All, Concern::Log), |_| Ok(())).await?;
         }
         self.read_with(name, work).await
     }
 }
 
-/// The journal, after what an earlier gateway left in it was put into the database.
-fn recovered(path: &Path, synchronous: SqliteSynchronous, connection: &mut Connection) -> Result<Journal, StoreError> {
-    let failed = |error: std::io::Error| file::cannot("open the journal", &error);
-    let (journal, left) = Journal::open(path).map_err(failed)?;
-    if !left.is_empty() {
-        let settled = connection
-            .transaction()
-            .map_err(Fault::from)
-            .and_then(|transaction| log::settle(&transaction, &left).and_then(|()| Ok(transaction.commit()?)));
-        settled.map_err(|fault| fault.into_store_error("recover"))?;
-        tracing::info!(store = "sqlite", batches = left.len(), "the journal of an earlier gateway was taken over");
+/// Does the journal keep it? If so much waits there, some of it goes into the database now.
+fn is_kept(taken: Taken, writer: &Writer) -> bool {
+    if taken == Taken::Much {
+        writer.settle();
     }
-    journal.clear().map_err(failed)?;
-    Ok(match synchronous {
-        SqliteSynchronous::Normal => journal,
-        SqliteSynchronous::Full => Journal::none(),
-    })
+    taken != Taken::No
 }
 
 impl Drop for SqliteStore {
@@ -201,13 +192,30 @@ impl Store for SqliteStore {
     }
 
     async fn create_session(&self, session: NewSession) -> Result<Created, StoreError> {
+        let writer = self.writer()?;
+        let row = &session.row;
+        if session.fresh && session.idempotency.is_none() && row.last_seq == 0 && row.ended.is_none() {
+            let about = rows::to_json(row).map_err(|fault| fault.into_store_error("create_session"))?;
+            if is_kept(self.journal.begin(row.id, row.epoch, about.into_bytes()), &writer) {
+                return Ok(Created::New);
+            }
+        }
+        let concern = Concern::Log(row.id);
         let work = move |connection: &Connection| sessions::create(connection, &session);
-        self.writer()?.write("create_session", None, work).await
+        match writer.write("create_session", concern, work).await? {
+            // Its log may have gone on in the journal.
+            Created::Existing(older) => {
+                let newer = self.session(older.id).await?;
+                Ok(Created::Existing(newer.map_or(older, Box::new)))
+            }
+            created => Ok(created),
+        }
     }
 
     async fn update_session(&self, id: Uuid, epoch: u64, patch: SessionPatch) -> Result<(), StoreError> {
-        let changes = patch.owner.as_ref().map(|_| id);
-        self.change("update_session", changes, move |connection| sessions::update(connection, id, epoch, &patch)).await
+        let concern = if patch.owner.is_some() { Concern::Change(id) } else { Concern::Log(id) };
+        self.write_after("update_session", concern, move |connection| sessions::update(connection, id, epoch, &patch))
+            .await
     }
 
     async fn session(&self, id: Uuid) -> Result<Option<SessionRow>, StoreError> {
@@ -229,7 +237,7 @@ impl Store for SqliteStore {
     }
 
     async fn session_ids(&self, after: Option<(u64, Uuid)>, limit: u32) -> Result<Vec<(u64, Uuid)>, StoreError> {
-        self.read_with("session_ids", move |connection| listing::ids(connection, after, limit)).await
+        self.read_settled("session_ids", None, move |connection| listing::ids(connection, after, limit)).await
     }
 
     async fn unfinished_sessions(&self, node: Option<&str>) -> Result<Vec<SessionRow>, StoreError> {
@@ -246,13 +254,8 @@ impl Store for SqliteStore {
 
     async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
         let writer = self.writer()?;
-        match self.journal.append(id, epoch, &batch) {
-            Taken::Kept => return Ok(()),
-            Taken::Much => {
-                writer.settle();
-                return Ok(());
-            }
-            Taken::No => {}
+        if is_kept(self.journal.append(id, epoch, &batch), &writer) {
+            return Ok(());
         }
         let work = move |connection: &Connection| {
             let is_new = log::append(connection, id, epoch, &batch)?;
@@ -260,11 +263,14 @@ impl Store for SqliteStore {
                 if is_new { After::Follow { session: id, epoch, head: batch.last_seq } } else { After::Nothing };
             Ok(Done { answer: (), after })
         };
-        writer.write("append", None, work).await
+        writer.write("append", Concern::Log(id), work).await
     }
 
     async fn end_session(&self, id: Uuid, epoch: u64, batch: Batch, patch: SessionPatch) -> Result<(), StoreError> {
-        self.change("end_session", Some(id), move |connection| log::end(connection, id, epoch, &batch, &patch)).await
+        self.write_after("end_session", Concern::Change(id), move |connection| {
+            log::end(connection, id, epoch, &batch, &patch)
+        })
+        .await
     }
 
     async fn read(
@@ -274,8 +280,20 @@ impl Store for SqliteStore {
         wanted: TypeSet,
         max_bytes: usize,
     ) -> Result<Vec<Batch>, StoreError> {
-        self.read_settled("read", Some(id), move |connection| log::read(connection, id, after_seq, wanted, max_bytes))
-            .await
+        // Before the database: what is put there meanwhile is in both.
+        let tail = self.journal.tail(id, after_seq);
+        if tail.first().is_some_and(|batch| batch.first_seq <= after_seq + 1) {
+            return Ok(log::page(tail.into_iter(), wanted, max_bytes));
+        }
+        let work = move |connection: &Connection| log::read(connection, id, after_seq, wanted, max_bytes);
+        if tail.is_empty() {
+            return self.read_settled("read", Some(id), work).await;
+        }
+        // The database holds what is before it.
+        let stored = self.read_with("read", work).await?;
+        let reached = stored.last().map_or(after_seq, |batch| batch.last_seq);
+        let rest = tail.into_iter().skip_while(|batch| batch.last_seq <= reached);
+        Ok(log::page(stored.into_iter().chain(rest), wanted, max_bytes))
     }
 
     async fn bounds(&self, id: Uuid) -> Result<LogBounds, StoreError> {
@@ -283,8 +301,10 @@ impl Store for SqliteStore {
     }
 
     async fn cut_head(&self, id: Uuid, epoch: u64, keep_bytes: u64, max_batches: u32) -> Result<LogBounds, StoreError> {
-        self.write("cut_head", move |connection| retention::cut_head(connection, id, epoch, keep_bytes, max_batches))
-            .await
+        self.write_after("cut_head", Concern::Log(id), move |connection| {
+            retention::cut_head(connection, id, epoch, keep_bytes, max_batches)
+        })
+        .await
     }
 
     async fn ended_sessions(&self, query: EndedQuery) -> Result<Vec<EndedRow>, StoreError> {
@@ -296,7 +316,8 @@ impl Store for SqliteStore {
     }
 
     async fn remove_session(&self, id: Uuid) -> Result<bool, StoreError> {
-        self.change("remove_session", Some(id), move |connection| retention::remove(connection, id)).await
+        self.write_after("remove_session", Concern::Change(id), move |connection| retention::remove(connection, id))
+            .await
     }
 
     async fn purge(&self, max_batches: u32) -> Result<bool, StoreError> {

@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::journal::Entry;
+use super::waiting::Entry;
 use crate::api::selector::TypeSet;
 use crate::store::Batch;
 
@@ -45,10 +45,10 @@ pub(super) fn header(generation: u64, session: Uuid, epoch: u64, batch: &Batch) 
     head
 }
 
-/// The records of a file, and the number of its use (0 without a record).
-pub(super) fn read_all(mut bytes: &[u8]) -> (u64, Vec<Entry>) {
+/// The records of that one of the files, and the number of its use (0 without a record).
+pub(super) fn read_all(file: usize, mut bytes: &[u8]) -> (u64, Vec<Entry>) {
     let (mut generation, mut entries) = (0, Vec::new());
-    while let Some((its, entry, rest)) = read(bytes) {
+    while let Some((its, entry, rest)) = read(file, bytes) {
         if entries.is_empty() {
             generation = its;
         }
@@ -62,7 +62,7 @@ pub(super) fn read_all(mut bytes: &[u8]) -> (u64, Vec<Entry>) {
 }
 
 /// The record that `bytes` begin with: the number of its file's use, itself, and what follows it.
-fn read(bytes: &[u8]) -> Option<(u64, Entry, &[u8])> {
+fn read(file: usize, bytes: &[u8]) -> Option<(u64, Entry, &[u8])> {
     let (head, after) = bytes.split_first_chunk::<HEADER>()?;
     let field = |at: usize| head.get(at..at + 8).and_then(|field| field.try_into().ok()).map(u64::from_le_bytes);
     let short = |at: usize| head.get(at..at + 4).and_then(|field| field.try_into().ok()).map(u32::from_le_bytes);
@@ -77,7 +77,7 @@ fn read(bytes: &[u8]) -> Option<(u64, Entry, &[u8])> {
         payload: Bytes::copy_from_slice(payload),
     };
     let session = Uuid::from_slice(head.get(16..32)?).ok()?;
-    Some((field(8)?, Entry { session, epoch: field(32)?, batch }, after.get(payload.len()..)?))
+    Some((field(8)?, Entry { session, epoch: field(32)?, batch, file }, after.get(payload.len()..)?))
 }
 
 fn checksum(head: &[u8; HEADER], payload: &[u8]) -> u32 {
@@ -93,7 +93,7 @@ mod tests {
     use crate::store::contract::sample;
 
     fn record(generation: u64, seq: u64) -> (Vec<u8>, Entry) {
-        let entry = Entry { session: sample::id(seq), epoch: 7, batch: sample::batch(seq, seq + 2) };
+        let entry = Entry { session: sample::id(seq), epoch: 7, batch: sample::batch(seq, seq + 2), file: 1 };
         let mut bytes = header(generation, entry.session, entry.epoch, &entry.batch).to_vec();
         bytes.extend_from_slice(&entry.batch.payload);
         (bytes, entry)
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn records_are_read_back_as_they_were() {
         let ((one, first), (two, second)) = (record(5, 1), record(5, 10));
-        assert_eq!(read_all(&[one, two].concat()), (5, vec![first, second]));
-        assert_eq!(read_all(&[]), (0, vec![]));
+        assert_eq!(read_all(1, &[one, two].concat()), (5, vec![first, second]));
+        assert_eq!(read_all(1, &[]), (0, vec![]));
     }
 
     #[test]
@@ -111,18 +111,18 @@ mod tests {
         let ((one, first), (two, _)) = (record(5, 1), record(5, 10));
         for length in 0..two.len() {
             let bytes = [&one, &two[..length]].concat();
-            assert_eq!(read_all(&bytes), (5, vec![first.clone()]), "cut to {length}");
+            assert_eq!(read_all(1, &bytes), (5, vec![first.clone()]), "cut to {length}");
         }
         for at in 0..two.len() {
             let mut wrong = two.clone();
             wrong[at] ^= 0x10;
-            assert_eq!(read_all(&[&one[..], &wrong].concat()), (5, vec![first.clone()]), "changed at {at}");
+            assert_eq!(read_all(1, &[&one[..], &wrong].concat()), (5, vec![first.clone()]), "changed at {at}");
         }
     }
 
     #[test]
     fn what_is_left_of_an_earlier_use_is_not_read() {
         let ((one, first), (old, _)) = (record(6, 1), record(5, 10));
-        assert_eq!(read_all(&[one, old].concat()), (6, vec![first]));
+        assert_eq!(read_all(1, &[one, old].concat()), (6, vec![first]));
     }
 }

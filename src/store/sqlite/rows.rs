@@ -124,8 +124,8 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, Fault> {
     Ok(serde_json::to_string(value).map_err(|_| damaged("a record can't be written as JSON"))?)
 }
 
-fn from_json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T, Fault> {
-    Ok(serde_json::from_str(text).map_err(|error| {
+pub(super) fn from_json<T: for<'a> Deserialize<'a>>(text: impl AsRef<[u8]>) -> Result<T, Fault> {
+    Ok(serde_json::from_slice(text.as_ref()).map_err(|error| {
         // The error's position, never the text: that may hold a caller's words.
         let (line, column) = (error.line(), error.column());
         tracing::warn!(store = "sqlite", line, column, "a session's record can't be read");

@@ -1,15 +1,13 @@
 //! The settler: sees to it that what comes into the journal gets into the database in a while, whoever brought it.
 //!
-//! Invariants: a wish is answered within [`SETTLED_WITHIN`], by a job of the writing thread; a store that is closed is not
+//! Invariants: a wish is answered after [`LOOK_AFTER`], by a job of the writing thread; a store that is closed is not
 //! kept open for it. It must not know what a job does.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// After so long at most what the journal keeps is put into the database. Long enough for many batches, and not for so
-/// many that their transaction holds up whoever shares the processor with it: in ten times as long the slowest hundredth
-/// of fifty sessions' events took twice as long.
-const SETTLED_WITHIN: Duration = Duration::from_millis(25);
+/// So long after a wish it is looked what is due.
+const LOOK_AFTER: Duration = Duration::from_millis(50);
 
 /// Wishes that something be settled. Given to the journal; the thread ends with it.
 #[derive(Debug)]
@@ -36,7 +34,7 @@ impl Settler {
 
 fn run(wished: &Receiver<()>, settle: impl Fn() -> bool) {
     while wished.recv().is_ok() {
-        std::thread::sleep(SETTLED_WITHIN);
+        std::thread::sleep(LOOK_AFTER);
         if !settle() {
             return;
         }

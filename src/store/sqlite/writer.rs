@@ -1,7 +1,7 @@
 //! The one thread that writes the database: it takes whatever waits and commits it as one transaction.
 //!
 //! Invariants:
-//! - What waits in the journal goes first: a job sees all that was acknowledged before it came.
+//! - What waits in the journal of that which a job concerns goes first: it sees all that was acknowledged before it came.
 //! - A job is acknowledged only after the transaction that holds it is committed.
 //! - A job that is refused has written nothing and its neighbours are committed. If SQLite fails within a
 //!   group, the group is rolled back and each job runs again, alone: one bad job fails by itself.
@@ -20,8 +20,9 @@ use uuid::Uuid;
 use super::checkpoint::Checkpoints;
 use super::fault::Fault;
 use super::file::InstanceLock;
-use super::journal::{Entry, Journal};
+use super::journal::Journal;
 use super::settler::Settler;
+use super::waiting::{Entry, Wanted};
 use super::{log, schema};
 use crate::config::settings::SqliteSynchronous;
 use crate::store::StoreError;
@@ -37,6 +38,20 @@ pub(super) struct Done<T> {
     /// For whoever waits.
     pub(super) answer: T,
     pub(super) after: After,
+}
+
+/// What a job has to do with what waits in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Concern {
+    Nothing,
+    /// It looks at that session's log, so what waits of it goes first.
+    Log(Uuid),
+    /// And it changes more of the session than its log's newest batch: the journal takes nothing of it meanwhile.
+    Change(Uuid),
+    /// It looks at everything.
+    All,
+    /// It is there for what is due.
+    Due,
 }
 
 /// What is to be done once a piece of work is committed.
@@ -69,13 +84,13 @@ trait Job: Send {
     fn fail(self: Box<Self>, error: StoreError);
     /// A word for the log.
     fn name(&self) -> &'static str;
-    /// The session that it changes in more than its log's newest batch.
-    fn changes(&self) -> Option<Uuid>;
+    /// What of the journal it concerns.
+    fn concern(&self) -> Concern;
 }
 
 struct Task<T, W> {
     name: &'static str,
-    changes: Option<Uuid>,
+    concern: Concern,
     work: W,
     answer: Option<Result<Done<T>, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -114,12 +129,12 @@ where
         self.name
     }
 
-    fn changes(&self) -> Option<Uuid> {
-        self.changes
+    fn concern(&self) -> Concern {
+        self.concern
     }
 }
 
-/// The name of a job that has no work of its own: what waits in the journal is put into the database.
+/// The name of what has no work of its own: something of the journal is put into the database.
 const SETTLE: &str = "settle";
 
 /// The way to the writing thread.
@@ -161,27 +176,26 @@ impl Writer {
         Ok((Self { jobs }, handle))
     }
 
-    /// Has `work` done and committed. Work that has begun is done even if the caller goes away. `changes`: the session
-    /// that it changes in more than its log's newest batch; the journal takes nothing of it meanwhile.
+    /// Has `work` done and committed. Work that has begun is done even if the caller goes away.
     ///
     /// `work` checks first and writes then: what it refuses must have written nothing.
-    pub(super) async fn write<T, W>(&self, name: &'static str, changes: Option<Uuid>, work: W) -> Result<T, StoreError>
+    pub(super) async fn write<T, W>(&self, name: &'static str, concern: Concern, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnMut(&Connection) -> Result<Done<T>, Fault> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let task = Task { name, changes, work, answer: None, reply };
+        let task = Task { name, concern, work, answer: None, reply };
         self.jobs.send(Box::new(task)).await.map_err(|_| super::closed())?;
         answer.await.map_err(|_| super::closed())?
     }
 
-    /// Has what waits in the journal put into the database soon.
+    /// Has what is due in the journal put into the database soon.
     pub(super) fn settle(&self) {
         let (reply, _) = oneshot::channel();
         let work = |_: &Connection| Ok(Done::from(()));
-        // If so much waits, the journal's turn comes with it.
-        drop(self.jobs.try_send(Box::new(Task { name: SETTLE, changes: None, work, answer: None, reply })));
+        // If so much waits that there is no room, the journal wishes it again after the next commit.
+        drop(self.jobs.try_send(Box::new(Task { name: SETTLE, concern: Concern::Due, work, answer: None, reply })));
     }
 }
 
@@ -198,12 +212,13 @@ impl Thread {
     fn run(mut self) {
         let mut group = Vec::with_capacity(GROUP);
         while self.waiting.blocking_recv_many(&mut group, GROUP) > 0 {
-            self.commit(&mut group);
+            let wanted = wanted(&group);
+            self.commit(&mut group, &wanted);
             if let Some(connection) = &self.connection {
                 self.checkpoints.after_commit(connection);
             }
         }
-        self.commit(&mut group);
+        self.commit(&mut group, &Wanted::all());
         // The last connection to be closed makes the last checkpoint, and that is to be this one.
         drop(self.checkpoints);
         if !self.journal.is_ahead(None)
@@ -218,8 +233,9 @@ impl Thread {
         }
     }
 
-    fn commit(&mut self, group: &mut Vec<Box<dyn Job>>) {
-        let entries = self.journal.take(group.iter().filter_map(|job| job.changes()));
+    /// Puts what is wanted of the journal into the database, and does the jobs.
+    fn commit(&mut self, group: &mut Vec<Box<dyn Job>>, wanted: &Wanted) {
+        let entries = self.journal.take(group.iter().filter_map(|job| changed(job.concern())), wanted);
         match self.transaction(&entries, group) {
             Ok(()) => {
                 self.journal.applied(&entries);
@@ -253,11 +269,11 @@ impl Thread {
         let mut sessions: Vec<Uuid> = entries.iter().map(|entry| entry.session).collect();
         sessions.sort_unstable();
         sessions.dedup();
-        let (mut failed, mut outcome) = (Vec::new(), Ok(()));
+        let (mut done, mut failed, mut outcome) = (Vec::new(), Vec::new(), Ok(()));
         for session in sessions {
             let its: Vec<Entry> = entries.iter().filter(|entry| entry.session == session).cloned().collect();
             match self.transaction(&its, &mut []) {
-                Ok(()) => {}
+                Ok(()) => done.extend(its),
                 Err(Failed::Before(error) | Failed::Within(error)) if error.retryable() => {
                     failed.extend(its);
                     outcome = Err(error);
@@ -266,14 +282,12 @@ impl Thread {
                     // Its next append meets the gap and tells its owner.
                     tracing::error!(store = "sqlite", %session, %error, "events can't be put into the database");
                     self.journal.forget(session);
+                    done.extend(its);
                 }
             }
         }
-        if failed.is_empty() {
-            self.journal.applied(entries);
-        } else {
-            self.journal.put_back(failed);
-        }
+        self.journal.put_back(failed);
+        self.journal.applied(&done);
         outcome
     }
 
@@ -289,7 +303,7 @@ impl Thread {
 
     /// The job is committed: the journal is told what it has changed, and then whoever waits.
     fn acknowledge(&self, job: Box<dyn Job>) {
-        if let Some(session) = job.changes() {
+        if let Some(session) = changed(job.concern()) {
             self.journal.forget(session);
         }
         match job.after() {
@@ -301,9 +315,15 @@ impl Thread {
 
     /// Puts the entries into the database and runs the jobs, in one transaction that is committed or rolled back.
     fn transaction(&mut self, entries: &[Entry], group: &mut [Box<dyn Job>]) -> Result<(), Failed> {
-        if entries.is_empty() && group.iter().all(|job| job.name() == SETTLE) {
+        if entries.is_empty() && group.iter().all(|job| job.concern() == Concern::Due) {
             return Ok(());
         }
+        let outcome = self.committed(entries, group);
+        self.journal.heed(outcome.is_ok());
+        outcome
+    }
+
+    fn committed(&mut self, entries: &[Entry], group: &mut [Box<dyn Job>]) -> Result<(), Failed> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.reconnect().map_err(|fault| Failed::Before(fault.into_store_error("reopen")))?,
@@ -350,6 +370,28 @@ impl Thread {
             self.connection = Some(connection);
         }
         fault.into_store_error(doing)
+    }
+}
+
+/// What of the journal goes before these jobs.
+fn wanted(group: &[Box<dyn Job>]) -> Wanted {
+    let mut wanted = Wanted::default();
+    for job in group {
+        match job.concern() {
+            Concern::Nothing => {}
+            Concern::Log(session) | Concern::Change(session) => wanted.logs.push(session),
+            Concern::All => wanted.all = true,
+            Concern::Due => wanted.due = true,
+        }
+    }
+    wanted
+}
+
+/// The session of which the journal takes nothing meanwhile.
+fn changed(concern: Concern) -> Option<Uuid> {
+    match concern {
+        Concern::Change(session) => Some(session),
+        Concern::Nothing | Concern::Log(_) | Concern::All | Concern::Due => None,
     }
 }
 

@@ -78,12 +78,20 @@ async fn behind_one_address_no_event_is_lost_and_the_cap_holds_though_a_gateway_
     let address = round_robin(fleet.gateways.iter().map(|gateway| gateway.ws).collect()).await;
     let token = fleet.gateways[0].login().await;
     let sessions = soak::count(30, 60);
-    let running: Vec<_> = (0..sessions)
-        // They end one after the other, so that those who wait are let in one after the other too.
-        .map(|number| Careful { address, token: token.clone(), key: format!("key-{number}"), prints: 4 + number % 10 })
-        .map(|careful| tasks::spawn("careful-client", careful.run()))
-        .collect();
+    // They end one after the other, so that those who wait are let in one after the other too.
+    let start = |number| {
+        let careful = Careful { address, token: token.clone(), key: format!("key-{number}"), prints: 4 + number % 10 };
+        tasks::spawn("careful-client", careful.run())
+    };
+    let mut running: Vec<_> = (0..CAP).map(start).collect();
     fleet.until_agents(CAP).await;
+    // Those who come now wait, some at each gateway.
+    running.extend((CAP..sessions).map(start));
+    let mut client = fleet.gateways[0].client().await;
+    while client.ok("server.info", json!({})).await["queued_sessions"] != json!(sessions - CAP) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    drop(client);
     server.kill();
     tokio::time::sleep(Duration::from_millis(500)).await;
     server.run();

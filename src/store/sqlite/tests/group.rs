@@ -10,7 +10,7 @@ use crate::api::selector::TypeSet;
 use crate::config::settings::SqliteSynchronous;
 use crate::store::contract::sample;
 use crate::store::sqlite::journal::Journal;
-use crate::store::sqlite::writer::{Done, Writer};
+use crate::store::sqlite::writer::{Concern, Done, Writer};
 use crate::store::sqlite::{fault::Fault, file, log, schema, sessions};
 use crate::store::{Batch, Store, StoreError};
 
@@ -24,10 +24,11 @@ fn end(writer: Writer, thread: JoinHandle<()>) {
 async fn a_job_that_sqlite_refuses_does_not_fail_its_neighbours() {
     let (_directory, path, store) = with_sessions(40).await;
     by_hand(&path)
-        .execute_batch(
-            "CREATE TRIGGER refuses AFTER UPDATE OF last_seq ON sessions WHEN new.key = 17 BEGIN \
+        .execute_batch(&format!(
+            "CREATE TRIGGER refuses AFTER UPDATE OF last_seq ON sessions WHEN new.id = x'{}' BEGIN \
              SELECT raise(FAIL, 'on purpose'); END",
-        )
+            sample::id(17).simple()
+        ))
         .unwrap();
     // One task polls them all before the first is done, so they wait together.
     let appends = (1..=40).map(|n| store.append(sample::id(n), 1, sample::batch(1, 1)));
@@ -61,7 +62,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
 
     let big = Batch { payload: vec![1; 1_000_000].into(), ..sample::batch(2, 2) };
     let append = |batch: Batch| {
-        writer.write("append", None, move |connection: &Connection| {
+        writer.write("append", Concern::Nothing, move |connection: &Connection| {
             log::append(connection, sample::id(1), 1, &batch).map(Done::from)
         })
     };
@@ -70,7 +71,9 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     assert_eq!(second, Err(StoreError::Away("the disk is full".to_owned())));
     assert_eq!(third, Ok(true));
     let head = writer
-        .write("head", None, |connection: &Connection| Ok(sessions::head(connection, sample::id(1))?.last_seq.into()))
+        .write("head", Concern::Nothing, |connection: &Connection| {
+            Ok(sessions::head(connection, sample::id(1))?.last_seq.into())
+        })
         .await;
     assert_eq!(head, Ok(3));
     end(writer, thread);
@@ -86,8 +89,10 @@ async fn after_an_error_of_the_disk_the_writer_opens_the_file_anew() {
     let broken = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let (writer, thread) =
         Writer::start(path, SqliteSynchronous::Normal, broken, lock, Journal::none().into()).unwrap();
-    let probe =
-        || writer.write("check", None, |connection: &Connection| sessions::probe(connection, 1).map(Done::from));
+    let probe = || {
+        writer
+            .write("check", Concern::Nothing, |connection: &Connection| sessions::probe(connection, 1).map(Done::from))
+    };
     assert_eq!(probe().await, Err(StoreError::Away("its file can't be written".to_owned())));
     assert_eq!(probe().await, Ok(()));
     end(writer, thread);
