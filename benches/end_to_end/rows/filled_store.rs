@@ -1,6 +1,6 @@
 //! A store that has been in use for long, in proportion to one that is new.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -8,6 +8,7 @@ use crate::fill;
 use crate::lines::InOrder;
 use crate::options::Size;
 use crate::server::{Gateway, Server, answer, call};
+use crate::socket::Socket;
 use crate::statistics::{Samples, percentile};
 use crate::table::{Peer, Row, Target};
 
@@ -32,11 +33,11 @@ struct Subject {
 /// Lists, attaches and appends beside 100,000 ended sessions with ten million events.
 pub(crate) fn measure(size: Size) -> Vec<Row> {
     let (sessions, events) = (size.count(200, 100_000), size.count(10, 100));
-    let (mut full, mut new) = (Subject::with(sessions, events), Subject::with(FEW, events));
+    let mut both = [Subject::with(sessions, events), Subject::with(FEW, events)];
     for _ in 0..size.runs {
-        full.take(size);
-        new.take(size);
+        take(&mut both, size);
     }
+    let [full, new] = both;
     let row = |measure, ours, theirs| Row {
         work: format!("{sessions} ended sessions, {} events stored", sessions * events),
         measure,
@@ -53,8 +54,9 @@ pub(crate) fn measure(size: Size) -> Vec<Row> {
 
 /// Microseconds of a list and of an attach beside so many ended sessions of a hundred events.
 pub(crate) fn times(sessions: u64, size: Size) -> (f64, f64) {
-    let mut subject = Subject::with(sessions, 100);
-    subject.take(size);
+    let mut subject = [Subject::with(sessions, 100)];
+    take(&mut subject, size);
+    let [subject] = subject;
     (subject.list.median(), subject.attach.median())
 }
 
@@ -76,33 +78,67 @@ impl Subject {
         Self { gateway, sessions, events, list, attach, append }
     }
 
-    fn take(&mut self, size: Size) {
-        let rounds = size.count(5, 200);
-        let mut socket = self.gateway.connect();
-        let lists = (0..rounds).map(|_| {
-            let begun = Instant::now();
-            socket.send(&call("session.list", &json!({"limit": 10})));
-            let page = answer(&mut socket);
-            assert_eq!(page["sessions"].as_array().map(Vec::len), Some(10), "{page}");
-            begun.elapsed()
-        });
-        self.list.push(percentile(&mut lists.collect::<Vec<_>>(), 50).as_secs_f64() * 1e6);
-        let attaches = (0..rounds).map(|round| {
-            // All over the store, from its beginning to its end.
-            let n = 1 + round * (self.sessions - 1) / rounds;
-            let mut order = InOrder::new();
-            let begun = Instant::now();
-            socket.send(&call("session.attach", &json!({"session_id": fill::session(n)})));
-            answer(&mut socket);
-            while order.see(socket.message().0) < self.events {}
-            let took = begun.elapsed();
-            socket.until(b"\"session.ended\"");
-            took
-        });
-        self.attach.push(percentile(&mut attaches.collect::<Vec<_>>(), 50).as_secs_f64() * 1e6);
+    /// Opens a connection for what is measured next.
+    fn ask(&self) -> Asker<'_> {
+        Asker { subject: self, socket: self.gateway.connect() }
+    }
+
+    fn take_appends(&mut self, size: Size) {
         let lines = size.count(1_000, APPENDED);
         let mut socket = self.gateway.run(&format!("lines {lines} 300"));
         let took = InOrder::new().first_to_last(&mut socket, lines);
         self.append.push(took.as_secs_f64() * 1e6 / lines as f64);
+    }
+}
+
+/// A connection to one of the stores.
+struct Asker<'a> {
+    subject: &'a Subject,
+    socket: Socket,
+}
+
+impl Asker<'_> {
+    fn list(&mut self) -> Duration {
+        let begun = Instant::now();
+        self.socket.send(&call("session.list", &json!({"limit": 10})));
+        let page = answer(&mut self.socket);
+        assert_eq!(page["sessions"].as_array().map(Vec::len), Some(10), "{page}");
+        begun.elapsed()
+    }
+
+    /// Attaches a session that is so far in the store, from 0 for its beginning to 1 for its end.
+    fn attach(&mut self, place: f64) -> Duration {
+        let n = 1 + (place * (self.subject.sessions - 1) as f64) as u64;
+        let mut order = InOrder::new();
+        let begun = Instant::now();
+        self.socket.send(&call("session.attach", &json!({"session_id": fill::session(n)})));
+        answer(&mut self.socket);
+        while order.see(self.socket.message().0) < self.subject.events {}
+        let took = begun.elapsed();
+        self.socket.until(b"\"session.ended\"");
+        took
+    }
+}
+
+/// One run of each, question by question in turns: what else the machine does meets all alike.
+fn take<const N: usize>(subjects: &mut [Subject; N], size: Size) {
+    let rounds = size.count(5, 200);
+    let [mut lists, mut attaches] = [(); 2].map(|()| std::array::from_fn::<_, N, _>(|_| Vec::new()));
+    let mut askers = subjects.each_ref().map(Subject::ask);
+    for _ in 0..rounds {
+        for (asker, took) in askers.iter_mut().zip(&mut lists) {
+            took.push(asker.list());
+        }
+    }
+    for round in 0..rounds {
+        for (asker, took) in askers.iter_mut().zip(&mut attaches) {
+            took.push(asker.attach(round as f64 / rounds as f64));
+        }
+    }
+    drop(askers);
+    for ((subject, mut lists), mut attaches) in subjects.iter_mut().zip(lists).zip(attaches) {
+        subject.list.push(percentile(&mut lists, 50).as_secs_f64() * 1e6);
+        subject.attach.push(percentile(&mut attaches, 50).as_secs_f64() * 1e6);
+        subject.take_appends(size);
     }
 }
