@@ -43,6 +43,21 @@ pub(super) fn all_pids() -> Vec<u32> {
     pids
 }
 
+/// The children of this process, ended ones included; `None` where the kernel does not tell. One may be missing while
+/// others are being waited for (proc(5)): whoever asks asks again later.
+pub(super) fn children_of_ours() -> Option<Vec<u32>> {
+    let mut children = Vec::new();
+    for thread in std::fs::read_dir("/proc/self/task").ok()?.flatten() {
+        match std::fs::read_to_string(thread.path().join("children")) {
+            Ok(text) => children.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok())),
+            // The thread has ended meanwhile, and its children are another's; else the kernel has no such file.
+            Err(_) if !thread.path().exists() => {}
+            Err(_) => return None,
+        }
+    }
+    Some(children)
+}
+
 /// One process; `None` if there is none (any more).
 pub(super) fn stat(pid: u32) -> Option<Stat> {
     parse(pid, &read_at_once(&format!("/proc/{pid}/stat"))?)
@@ -74,10 +89,19 @@ fn parse(pid: u32, text: &[u8]) -> Option<Stat> {
 
 /// Does the environment that `pid` was started with hold exactly `entry` (`NAME=value`)? `false` also if it can't be read.
 pub(super) fn carries(pid: u32, entry: &[u8]) -> bool {
-    // A process that has ended has an empty environment; one of another user gives an error.
+    environment(pid).is_some_and(|environment| holds(&environment, entry))
+}
+
+/// The environment that `pid` was started with. That of a process that has ended is empty; of another user there is none.
+pub(super) fn environment(pid: u32) -> Option<Vec<u8>> {
     let mut environment = Vec::with_capacity(LONGEST_AT_ONCE);
-    let read = File::open(format!("/proc/{pid}/environ")).and_then(|mut file| file.read_to_end(&mut environment));
-    read.is_ok() && environment.split(|byte| *byte == 0).any(|found| found == entry)
+    File::open(format!("/proc/{pid}/environ")).ok()?.read_to_end(&mut environment).ok()?;
+    Some(environment)
+}
+
+/// Does this environment hold exactly `entry`?
+pub(super) fn holds(environment: &[u8], entry: &[u8]) -> bool {
+    environment.split(|byte| *byte == 0).any(|found| found == entry)
 }
 
 /// The process id given out last; `None` where the kernel does not tell.
@@ -134,6 +158,27 @@ mod tests {
         assert_eq!(session.split_whitespace().last(), Some(me.session.to_string().as_str()));
         assert!(!me.dead && !me.of_kernel && me.started > 0 && me.started <= now());
         assert!(all_pids().contains(&me.pid));
+    }
+
+    #[test]
+    fn a_child_is_among_the_children_whichever_thread_has_started_it() {
+        let start = || std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let parent = std::thread::spawn(move || {
+            tell.send(start()).unwrap();
+            held.recv().unwrap_err();
+        });
+        let mut children = [start(), told.recv().unwrap()];
+        let ours = children_of_ours().unwrap();
+        let found = children.iter().all(|child| ours.contains(&child.id()));
+        children[0].kill().unwrap();
+        children[1].kill().unwrap();
+        drop(release);
+        parent.join().unwrap();
+        assert!(children.iter_mut().all(|child| !child.wait().unwrap().success()));
+        assert!(found, "{ours:?}");
+        assert!(children.iter().all(|child| !children_of_ours().unwrap().contains(&child.id())));
     }
 
     #[test]

@@ -19,13 +19,12 @@ pub(super) fn reap_orphans(leaders: &Leaders) -> u64 {
     let me = std::process::id();
     let my_session = proc_fs::stat(me).map(|stat| stat.session);
     let mut reaped = 0;
-    for stat in proc_fs::all_pids().into_iter().filter_map(proc_fs::stat) {
+    let children = proc_fs::children_of_ours().unwrap_or_else(proc_fs::all_pids);
+    let unexpected = children.into_iter().filter(|pid| !leaders.will_be_waited_for(*pid));
+    for stat in unexpected.filter_map(proc_fs::stat) {
         // Whatever the gateway starts leads a system session of its own, and so its orphans are in another one than the gateway. A child in the
         // gateway's own was started by a library, which will wait for it.
-        let orphan = stat.zombie
-            && stat.parent == me
-            && Some(stat.session) != my_session
-            && !leaders.will_be_waited_for(stat.pid);
+        let orphan = stat.zombie && stat.parent == me && Some(stat.session) != my_session;
         let Some(pid) = i32::try_from(stat.pid).ok().and_then(Pid::from_raw) else { continue };
         if orphan
             && matches!(

@@ -36,15 +36,24 @@ impl Tag {
 
     /// Does that process have the tag? `false` also if it can't be asked.
     pub(super) fn is_on(self, pid: u32) -> bool {
-        let Some((soft, hard)) = proc_fs::read_at_once(&format!("/proc/{pid}/limits")).and_then(|text| parse(&text))
-        else {
-            return false;
-        };
+        limits(pid).is_some_and(|limits| self.is_in(limits))
+    }
+
+    /// Is it in these limits?
+    pub(super) fn is_in(self, (soft, hard): Limits) -> bool {
         match self {
             Self::Soft(tag) => soft == tag,
             Self::Hard(tag) => hard == tag,
         }
     }
+}
+
+/// The soft and the hard limit of a process where tags are put.
+pub(super) type Limits = (u64, u64);
+
+/// Those of that process; `None`: it can't be asked, or has at most one.
+pub(super) fn limits(pid: u32) -> Option<Limits> {
+    parse(&proc_fs::read_at_once(&format!("/proc/{pid}/limits"))?)
 }
 
 /// The limit that a new process gives itself.
@@ -69,7 +78,7 @@ fn hash(text: &[u8]) -> u64 {
 }
 
 /// Soft and hard limit in the text of `/proc/PID/limits`; `None`: one of them is no number.
-fn parse(text: &[u8]) -> Option<(u64, u64)> {
+fn parse(text: &[u8]) -> Option<Limits> {
     let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Max realtime timeout "))?;
     let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
     Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))

@@ -10,6 +10,7 @@
 //! what cleared its environment, changed its limits, made a session of its own and lost its parent before the hunt began: all of it, and on purpose.
 
 mod freeze;
+mod survey;
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use crate::process::proc_fs::{self, Stat};
 use crate::process::tag;
 
 pub(super) use freeze::{FreezeReport, ThawReport, freeze, thaw};
+pub(super) use survey::Survey;
 
 /// How often to look for more before killing what is stopped.
 const LOOKS_BEFORE_KILLING: u32 = 8;
@@ -129,23 +131,37 @@ impl<'a> Hunt<'a> {
         }
     }
 
+    /// A hunt that touches nothing.
+    fn looking_only(target: &'a Target) -> Self {
+        Self { only_looks: true, ..Self::new(target) }
+    }
+
     /// Looks at every process and stops those that belong. Returns all that live, and whether there were new ones.
     fn look(&mut self) -> (Vec<Stat>, bool) {
+        let target = self.target;
+        // The newest first: of something that forks and exits all the time, only the newest is still there.
+        self.look_at(proc_fs::all_pids().into_iter().filter_map(proc_fs::stat), |pid| target.is_on(pid))
+    }
+
+    /// The same at these processes. `is_on`: does that one carry the mark?
+    fn look_at(
+        &mut self,
+        processes: impl Iterator<Item = Stat>,
+        mut is_on: impl FnMut(u32) -> bool,
+    ) -> (Vec<Stat>, bool) {
         let mut fresh = false;
         let mut belonging = HashSet::new();
         let mut all = Vec::new();
-        // The newest first: of something that forks and exits all the time, only the newest is still there.
-        for pid in proc_fs::all_pids() {
-            let Some(stat) = proc_fs::stat(pid) else { continue };
+        for stat in processes {
             all.push(stat);
-            if self.spared.contains(&pid) || stat.dead || stat.of_kernel {
+            if self.spared.contains(&stat.pid) || stat.dead || stat.of_kernel {
                 continue;
             }
             if self.is_known(&stat) {
-                belonging.insert(pid);
-            } else if self.carries_the_mark(&stat) {
+                belonging.insert(stat.pid);
+            } else if self.carries_the_mark(&stat, &mut is_on) {
                 fresh |= self.stop(&stat);
-                belonging.insert(pid);
+                belonging.insert(stat.pid);
             }
         }
         self.look_at_leaders(&all);
@@ -170,12 +186,12 @@ impl<'a> Hunt<'a> {
     }
 
     /// Asked once of what began before the target's first leader, and at each look of the rest: who is between two programs has no environment.
-    fn carries_the_mark(&mut self, stat: &Stat) -> bool {
+    fn carries_the_mark(&mut self, stat: &Stat, is_on: impl FnOnce(u32) -> bool) -> bool {
         let process = (stat.pid, stat.started);
         if self.strangers.contains(&process) {
             return false;
         }
-        let belongs = self.target.is_on(stat.pid);
+        let belongs = is_on(stat.pid);
         if !belongs && self.target.leaders.iter().map(|leader| leader.started).min() > Some(stat.started) {
             self.strangers.insert(process);
         }

@@ -42,7 +42,7 @@ pub(in crate::process::sweep) struct ThawReport {
 /// Stops everything that belongs to `target`, for at most `limit` (and two more looks).
 pub(in crate::process::sweep) fn freeze(target: &Target, limit: Duration) -> FreezeReport {
     let deadline = Instant::now() + limit;
-    let found = look_only(target).look().0;
+    let found = Hunt::looking_only(target).look().0;
     let mut resting: HashSet<Identity> = found.iter().filter(|stat| stat.stopped).map(identity).collect();
     let mut hunt = Hunt::new(target);
     for generation in generations(found, target) {
@@ -50,7 +50,7 @@ pub(in crate::process::sweep) fn freeze(target: &Target, limit: Duration) -> Fre
         wait_for(stopping, deadline);
     }
     hold(&mut hunt, &mut resting, deadline);
-    let found = look_only(target).look().0;
+    let found = Hunt::looking_only(target).look().0;
     let findable: HashSet<Identity> = found.iter().map(identity).collect();
     for (pid, started) in &hunt.known {
         if !findable.contains(&(*pid, *started))
@@ -114,7 +114,7 @@ fn hold(hunt: &mut Hunt<'_>, resting: &mut HashSet<Identity>, deadline: Instant)
 /// Lets everything that belongs to `target` go on, but for `resting`. Each is woken once: it may stop itself again. `limit` bounds the looking.
 pub(in crate::process::sweep) fn thaw(target: &Target, resting: &[Identity], limit: Duration) -> ThawReport {
     let deadline = Instant::now() + limit;
-    let mut hunt = look_only(target);
+    let mut hunt = Hunt::looking_only(target);
     let mut done: HashSet<Identity> = resting.iter().copied().collect();
     let mut report = ThawReport::default();
     loop {
@@ -132,10 +132,6 @@ pub(in crate::process::sweep) fn thaw(target: &Target, resting: &[Identity], lim
             return report;
         }
     }
-}
-
-fn look_only(target: &Target) -> Hunt<'_> {
-    Hunt { only_looks: true, ..Hunt::new(target) }
 }
 
 fn identity(stat: &Stat) -> Identity {
