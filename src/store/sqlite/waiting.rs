@@ -18,7 +18,7 @@ const WORTH_A_ROW: usize = 24 * 1024;
 /// What has waited for so long is due, however little it is.
 const LONG_ENOUGH: Duration = Duration::from_secs(1);
 /// Logs that are taken at a time; more only if that many times [`SHARE`] are due.
-const FEW: usize = 32;
+const FEW: usize = 8;
 /// This part of what is due is taken at least, so that it never becomes more and more.
 const SHARE: usize = 4;
 
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn few_logs_are_taken_at_a_time_but_a_share_of_many() {
-        assert_eq!(filled((1..=50).map(long)).take(&due()).len(), FEW);
+        assert_eq!(filled((1..=20).map(long)).take(&due()).len(), FEW);
         assert_eq!(filled((1..=400).map(long)).take(&due()).len(), 400 / SHARE);
     }
 
