@@ -127,15 +127,20 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(1, |processors| processors.get().div_ceil(2))
 }
 
-/// The runtime. Its threads for work that blocks (reads of the embedded store) are few and stay once they are there, one
-/// from the start: to want a thread when the machine gives none is fatal only while there is not one.
+/// The runtime; one of a single thread shares nothing with others and is this thread. Its threads for work that blocks
+/// (reads of the embedded store) are few and stay once they are there, one from the start: to want a thread when the
+/// machine gives none is fatal only while there is not one.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .worker_threads(workers())
-        .max_blocking_threads(BLOCKING_THREADS)
-        .thread_keep_alive(Duration::MAX)
-        .build()?;
+    let mut builder = match workers() {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        workers => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(workers);
+            builder
+        }
+    };
+    let runtime =
+        builder.enable_all().max_blocking_threads(BLOCKING_THREADS).thread_keep_alive(Duration::MAX).build()?;
     runtime.spawn_blocking(|| {});
     Ok(runtime)
 }
