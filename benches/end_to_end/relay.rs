@@ -78,11 +78,13 @@ fn pass_on(mut pipe: impl Read, mut client: TcpStream, buffer: &mut [u8]) -> Opt
     loop {
         let read = pipe.read(buffer).ok().filter(|read| *read > 0)?;
         lines.extend_from_slice(&buffer[..read]);
-        while let Some(end) = memchr::memchr(b'\n', &lines) {
-            socket::text_head(end, 0, &mut frames);
-            frames.extend_from_slice(&lines[..end]);
-            lines.drain(..=end);
+        let mut begin = 0;
+        while let Some(length) = memchr::memchr(b'\n', &lines[begin..]) {
+            socket::text_head(length, 0, &mut frames);
+            frames.extend_from_slice(&lines[begin..begin + length]);
+            begin += length + 1;
         }
+        lines.drain(..begin);
         client.write_all(&frames).ok()?;
         frames.clear();
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::lines::InOrder;
 use crate::options::Size;
 use crate::redis::Redis;
+use crate::relay::Relay;
 use crate::server::{Gateway, Server, Settings, Websocketd, agent};
 use crate::statistics::Samples;
 use crate::table::{Peer, Row, Target};
@@ -25,17 +26,20 @@ struct Speed {
 
 /// With the embedded store.
 pub(crate) fn embedded(size: Size) -> Vec<Row> {
-    let (ours, theirs, pipe) = turns(size, &[]);
+    let Turns { ours, theirs, bare, pipe } = turns(size, &[]);
     let lines = size.count(20_000, 200_000);
     let work = format!("burst of {lines} lines");
     let row =
         |measure, ours: &Samples, peer, target| Row { work: work.clone(), measure, ours: ours.clone(), peer, target };
     let websocketd = |samples: &Samples| Some(Peer { name: "websocketd", samples: samples.clone() });
+    let relay = |samples: &Samples| Some(Peer { name: "a bare relay", samples: samples.clone() });
     vec![
         row("lines/s", &ours.lines, websocketd(&theirs.lines), Target::AtLeast(5.0)),
+        row("lines/s", &ours.lines, relay(&bare.lines), Target::None),
         row("lines/s", &ours.lines, Some(Peer { name: "pipe", samples: pipe }), Target::None),
         row("CPU s per million lines", &ours.cpu, None, Target::AtMost(0.75)),
         row("CPU s per million lines", &ours.cpu, websocketd(&theirs.cpu), Target::AtMost(0.17)),
+        row("CPU s per million lines", &ours.cpu, relay(&bare.cpu), Target::None),
     ]
 }
 
@@ -45,7 +49,7 @@ pub(crate) fn redis(size: Size) -> Vec<Row> {
         println!("redis-server is not installed: the row of Redis is left out.");
         return Vec::new();
     };
-    let (ours, theirs, _) = turns(size, &[("store_url", redis.url())]);
+    let Turns { ours, theirs, .. } = turns(size, &[("store_url", redis.url())]);
     let lines = size.count(20_000, 200_000);
     vec![Row {
         work: format!("burst of {lines} lines, Redis"),
@@ -56,20 +60,31 @@ pub(crate) fn redis(size: Size) -> Vec<Row> {
     }]
 }
 
-fn turns(size: Size, settings: Settings<'_>) -> (Speed, Speed, Samples) {
+/// What the gateway, websocketd, the bare relay and the pipe gave, in turns.
+#[derive(Default)]
+struct Turns {
+    ours: Speed,
+    theirs: Speed,
+    bare: Speed,
+    pipe: Samples,
+}
+
+fn turns(size: Size, settings: Settings<'_>) -> Turns {
     let lines = size.count(20_000, 200_000);
     let script = format!("lines {lines} {LINE}");
-    let (mut ours, mut theirs, mut pipe) = (Speed::default(), Speed::default(), Samples::default());
+    let mut turns = Turns::default();
     let gateway = Gateway::start(settings);
     let websocketd = Websocketd::is_there().then(|| Websocketd::start(&script));
+    let relay = Relay::start(&script);
     for _ in 0..size.runs {
-        ours.take(&gateway, &script, lines);
+        turns.ours.take(&gateway, &script, lines);
         if let Some(websocketd) = &websocketd {
-            theirs.take(websocketd, &script, lines);
+            turns.theirs.take(websocketd, &script, lines);
         }
-        pipe.push(through_a_pipe(&script, lines));
+        turns.bare.take(&relay, &script, lines);
+        turns.pipe.push(through_a_pipe(&script, lines));
     }
-    (ours, theirs, pipe)
+    turns
 }
 
 /// What websocketd takes of this machine's processor for a million lines, if it is there: by how much it is slower than
