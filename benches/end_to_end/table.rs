@@ -20,6 +20,18 @@ pub(crate) struct Peer {
     pub(crate) samples: Samples,
 }
 
+impl Peer {
+    /// websocketd, doing the same work.
+    pub(crate) fn websocketd(samples: Samples) -> Self {
+        Self { name: "websocketd", samples }
+    }
+
+    /// The benchmark's own relay, doing the same work.
+    pub(crate) fn relay(samples: Samples) -> Self {
+        Self { name: "a bare relay", samples }
+    }
+}
+
 /// One target.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {

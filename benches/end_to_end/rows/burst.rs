@@ -31,8 +31,8 @@ pub(crate) fn embedded(size: Size) -> Vec<Row> {
     let work = format!("burst of {lines} lines");
     let row =
         |measure, ours: &Samples, peer, target| Row { work: work.clone(), measure, ours: ours.clone(), peer, target };
-    let websocketd = |samples: &Samples| Some(Peer { name: "websocketd", samples: samples.clone() });
-    let relay = |samples: &Samples| Some(Peer { name: "a bare relay", samples: samples.clone() });
+    let websocketd = |samples: &Samples| Some(Peer::websocketd(samples.clone()));
+    let relay = |samples: &Samples| Some(Peer::relay(samples.clone()));
     vec![
         row("lines/s", &ours.lines, websocketd(&theirs.lines), Target::AtLeast(5.0)),
         row("lines/s", &ours.lines, relay(&bare.lines), Target::None),
@@ -55,7 +55,7 @@ pub(crate) fn redis(size: Size) -> Vec<Row> {
         work: format!("burst of {lines} lines, Redis"),
         measure: "lines/s",
         ours: ours.lines,
-        peer: Some(Peer { name: "websocketd", samples: theirs.lines }),
+        peer: Some(Peer::websocketd(theirs.lines)),
         target: Target::AtLeast(2.5),
     }]
 }

@@ -54,9 +54,8 @@ pub(crate) fn measure(size: Size) -> Vec<Row> {
 
 /// Microseconds of a list and of an attach beside so many ended sessions of a hundred events.
 pub(crate) fn times(sessions: u64, size: Size) -> (f64, f64) {
-    let mut subject = [Subject::with(sessions, 100)];
-    take(&mut subject, size);
-    let [subject] = subject;
+    let mut subject = Subject::with(sessions, 100);
+    take(std::slice::from_mut(&mut subject), size);
     (subject.list.median(), subject.attach.median())
 }
 
@@ -78,67 +77,62 @@ impl Subject {
         Self { gateway, sessions, events, list, attach, append }
     }
 
-    /// Opens a connection for what is measured next.
-    fn ask(&self) -> Asker<'_> {
-        Asker { subject: self, socket: self.gateway.connect() }
-    }
-
-    fn take_appends(&mut self, size: Size) {
-        let lines = size.count(1_000, APPENDED);
-        let mut socket = self.gateway.run(&format!("lines {lines} 300"));
-        let took = InOrder::new().first_to_last(&mut socket, lines);
-        self.append.push(took.as_secs_f64() * 1e6 / lines as f64);
+    /// Opens a connection for one run.
+    fn ask(&mut self) -> Asker<'_> {
+        let socket = self.gateway.connect();
+        Asker { subject: self, socket, lists: Vec::new(), attaches: Vec::new() }
     }
 }
 
-/// A connection to one of the stores.
+/// One run of one of the stores, over a connection of its own, and how long each question took.
 struct Asker<'a> {
-    subject: &'a Subject,
+    subject: &'a mut Subject,
     socket: Socket,
+    lists: Vec<Duration>,
+    attaches: Vec<Duration>,
 }
 
 impl Asker<'_> {
-    fn list(&mut self) -> Duration {
+    fn list(&mut self) {
         let begun = Instant::now();
         self.socket.send(&call("session.list", &json!({"limit": 10})));
         let page = answer(&mut self.socket);
         assert_eq!(page["sessions"].as_array().map(Vec::len), Some(10), "{page}");
-        begun.elapsed()
+        self.lists.push(begun.elapsed());
     }
 
-    /// Attaches a session that is so far in the store, from 0 for its beginning to 1 for its end.
-    fn attach(&mut self, place: f64) -> Duration {
-        let n = 1 + (place * (self.subject.sessions - 1) as f64) as u64;
+    /// Attaches one session a round, all over the store, from its beginning to its end.
+    fn attach(&mut self, round: u64, rounds: u64) {
+        let n = 1 + round * (self.subject.sessions - 1) / rounds;
         let mut order = InOrder::new();
         let begun = Instant::now();
         self.socket.send(&call("session.attach", &json!({"session_id": fill::session(n)})));
         answer(&mut self.socket);
         while order.see(self.socket.message().0) < self.subject.events {}
-        let took = begun.elapsed();
+        self.attaches.push(begun.elapsed());
         self.socket.until(b"\"session.ended\"");
-        took
+    }
+
+    /// Appends, and notes what the run gave.
+    fn finish(mut self, size: Size) {
+        let lines = size.count(1_000, APPENDED);
+        let mut socket = self.subject.gateway.run(&format!("lines {lines} 300"));
+        let took = InOrder::new().first_to_last(&mut socket, lines);
+        self.subject.append.push(took.as_secs_f64() * 1e6 / lines as f64);
+        self.subject.list.push(percentile(&mut self.lists, 50).as_secs_f64() * 1e6);
+        self.subject.attach.push(percentile(&mut self.attaches, 50).as_secs_f64() * 1e6);
     }
 }
 
 /// One run of each, question by question in turns: what else the machine does meets all alike.
-fn take<const N: usize>(subjects: &mut [Subject; N], size: Size) {
+fn take(subjects: &mut [Subject], size: Size) {
     let rounds = size.count(5, 200);
-    let [mut lists, mut attaches] = [(); 2].map(|()| std::array::from_fn::<_, N, _>(|_| Vec::new()));
-    let mut askers = subjects.each_ref().map(Subject::ask);
+    let mut askers: Vec<Asker<'_>> = subjects.iter_mut().map(Subject::ask).collect();
     for _ in 0..rounds {
-        for (asker, took) in askers.iter_mut().zip(&mut lists) {
-            took.push(asker.list());
-        }
+        askers.iter_mut().for_each(Asker::list);
     }
     for round in 0..rounds {
-        for (asker, took) in askers.iter_mut().zip(&mut attaches) {
-            took.push(asker.attach(round as f64 / rounds as f64));
-        }
+        askers.iter_mut().for_each(|asker| asker.attach(round, rounds));
     }
-    drop(askers);
-    for ((subject, mut lists), mut attaches) in subjects.iter_mut().zip(lists).zip(attaches) {
-        subject.list.push(percentile(&mut lists, 50).as_secs_f64() * 1e6);
-        subject.attach.push(percentile(&mut attaches, 50).as_secs_f64() * 1e6);
-        subject.take_appends(size);
-    }
+    askers.into_iter().for_each(|asker| asker.finish(size));
 }

@@ -28,10 +28,10 @@ pub(crate) fn one_session(size: Size) -> Vec<Row> {
     let [ours, theirs, bare] = turns(size, 1, size.count(1, 10));
     let row = rows_of(format!("one session at {PACE} lines/s"));
     vec![
-        row("added latency p50, µs", &ours.half, websocketd(theirs.half), Target::AtMost(0.7)),
-        row("added latency p50, µs", &ours.half, relay(bare.half), Target::None),
-        row("added latency p99, µs", &ours.most, websocketd(theirs.most), Target::AtMost(1.0)),
-        row("added latency p99, µs", &ours.most, relay(bare.most), Target::None),
+        row("added latency p50, µs", &ours.half, Peer::websocketd(theirs.half), Target::AtMost(0.7)),
+        row("added latency p50, µs", &ours.half, Peer::relay(bare.half), Target::None),
+        row("added latency p99, µs", &ours.most, Peer::websocketd(theirs.most), Target::AtMost(1.0)),
+        row("added latency p99, µs", &ours.most, Peer::relay(bare.most), Target::None),
     ]
 }
 
@@ -40,21 +40,13 @@ pub(crate) fn many_sessions(size: Size) -> Vec<Row> {
     let [ours, theirs, bare] = turns(size, 50, size.count(1, 10));
     let row = rows_of(format!("50 sessions at {PACE} lines/s"));
     vec![
-        row("added latency p50, µs", &ours.half, websocketd(theirs.half), Target::None),
-        row("added latency p50, µs", &ours.half, relay(bare.half), Target::None),
-        row("added latency p99, µs", &ours.most, websocketd(theirs.most), Target::AtMost(1.0)),
-        row("added latency p99, µs", &ours.most, relay(bare.most), Target::None),
-        row("CPU s", &ours.cpu, websocketd(theirs.cpu), Target::AtMost(0.5)),
-        row("CPU s", &ours.cpu, relay(bare.cpu), Target::None),
+        row("added latency p50, µs", &ours.half, Peer::websocketd(theirs.half), Target::None),
+        row("added latency p50, µs", &ours.half, Peer::relay(bare.half), Target::None),
+        row("added latency p99, µs", &ours.most, Peer::websocketd(theirs.most), Target::AtMost(1.0)),
+        row("added latency p99, µs", &ours.most, Peer::relay(bare.most), Target::None),
+        row("CPU s", &ours.cpu, Peer::websocketd(theirs.cpu), Target::AtMost(0.5)),
+        row("CPU s", &ours.cpu, Peer::relay(bare.cpu), Target::None),
     ]
-}
-
-fn websocketd(samples: Samples) -> Peer {
-    Peer { name: "websocketd", samples }
-}
-
-fn relay(samples: Samples) -> Peer {
-    Peer { name: "a bare relay", samples }
 }
 
 /// What makes rows of that work out of ours, another's, and what is asked of them.

@@ -25,7 +25,7 @@ pub(crate) fn measure(size: Size) -> Vec<Row> {
         work: format!("one line of {} MB", LINE / 1_000_000),
         measure: "from the start to the whole line, ms",
         ours,
-        peer: Some(Peer { name: "websocketd", samples: theirs }),
+        peer: Some(Peer::websocketd(theirs)),
         target: Target::AtMost(2.0),
     }]
 }

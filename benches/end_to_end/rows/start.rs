@@ -50,7 +50,7 @@ fn compare(size: Size, work: &str, others: usize) -> Vec<Row> {
         work: work.to_owned(),
         measure: "first line above a raw spawn, ms",
         ours,
-        peer: Some(Peer { name: "websocketd", samples: theirs }),
+        peer: Some(Peer::websocketd(theirs)),
         target: Target::AtMost(1.0),
     }]
 }

@@ -353,14 +353,15 @@ mod tests {
     use crate::process::Spawner;
     use crate::process::launch::SESSION_VARIABLE;
     use crate::process::leaders::Trace;
+    use crate::process::sweep::testing::Sleeper;
 
     #[test]
     fn only_who_began_before_the_leaders_is_asked_but_once() {
-        let child = std::process::Command::new("sleep").arg("60").spawn().map(Killed).unwrap();
-        let older = proc_fs::stat(child.0.id()).unwrap();
+        let child = Sleeper::start();
+        let older = proc_fs::stat(child.pid()).unwrap();
         let after_a_look = |leader_started| {
             let leaders = vec![Trace { pid: 1, started: leader_started, reaped: Some(leader_started) }];
-            let target = Target::new(format!("{SESSION_VARIABLE}={}", Uuid::new_v4()).into_bytes(), leaders);
+            let target = Target::of_session(Uuid::new_v4(), leaders);
             let mut hunt = Hunt::new(&target);
             assert!(hunt.look().0.is_empty());
             hunt.strangers.contains(&(older.pid, older.started))
@@ -372,21 +373,12 @@ mod tests {
     #[test]
     fn a_process_that_began_is_noticed_and_a_thread_of_ours_is_known() {
         let newest = proc_fs::newest_pid();
-        let child = std::process::Command::new("sleep").arg("60").spawn().map(Killed).unwrap();
+        let child = Sleeper::start();
         assert!(!nothing_began_since(newest));
-        assert!(!proc_fs::is_thread_of_ours(child.0.id()));
+        assert!(!proc_fs::is_thread_of_ours(child.pid()));
         let thread = || u32::try_from(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
         assert!(std::thread::spawn(move || proc_fs::is_thread_of_ours(thread())).join().unwrap());
         assert!(!nothing_began_since(None));
-    }
-
-    struct Killed(std::process::Child);
-
-    impl Drop for Killed {
-        fn drop(&mut self) {
-            self.0.kill().unwrap();
-            self.0.wait().unwrap();
-        }
     }
 
     #[test]
@@ -398,7 +390,7 @@ mod tests {
         let forker =
             std::process::Command::new("perl").args(["-e", script]).env(SESSION_VARIABLE, session.to_string()).spawn();
         forker.unwrap().wait().unwrap();
-        let target = Target::new(format!("{SESSION_VARIABLE}={session}").into_bytes(), Vec::new());
+        let target = Target::of_session(session, Vec::new());
 
         let mut chaser = Hunt::new(&target);
         let until = Instant::now() + Duration::from_secs(10);

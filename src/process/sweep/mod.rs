@@ -8,6 +8,8 @@ mod hunt;
 mod order;
 mod pause;
 mod surveyor;
+#[cfg(test)]
+mod testing;
 
 use std::time::Duration;
 
@@ -59,6 +61,11 @@ impl Target {
         Self { tag: Tag::of(&entry), entry, leaders, others: Vec::new() }
     }
 
+    /// A session's, with its leaders.
+    fn of_session(session: Uuid, leaders: Vec<Trace>) -> Self {
+        Self::new(format!("{SESSION_VARIABLE}={session}").into_bytes(), leaders)
+    }
+
     /// Does that process carry the mark?
     fn is_on(&self, pid: u32) -> bool {
         proc_fs::carries(pid, &self.entry) || self.tag.is_some_and(|tag| tag.is_on(pid))
@@ -92,14 +99,12 @@ fn spawner() -> Option<Spawner> {
 }
 
 fn target_of(session: Uuid, spawner: Option<&Spawner>) -> Target {
-    let entry = format!("{SESSION_VARIABLE}={session}").into_bytes();
-    let Some(leaders) = spawner.map(Spawner::leaders) else { return Target::new(entry, Vec::new()) };
-    Target { others: leaders.of_others(session), ..Target::new(entry, leaders.of(session)) }
+    let Some(leaders) = spawner.map(Spawner::leaders) else { return Target::of_session(session, Vec::new()) };
+    Target { others: leaders.of_others(session), ..Target::of_session(session, leaders.of(session)) }
 }
 
 async fn run(target: Target, user: Option<&RunAs>, spawner: Option<&Spawner>) -> SweepReport {
-    let may_look = user.is_none_or(helper::can_look_into);
-    let report = if may_look && surveyor::shows_nothing_of(&target).await {
+    let report = if out_of_sight(user).is_none() && surveyor::shows_nothing_of(&target).await {
         SweepReport::default()
     } else {
         let unknown = SweepReport { killed: 0, left: 1 };
@@ -115,6 +120,11 @@ async fn run(target: Target, user: Option<&RunAs>, spawner: Option<&Spawner>) ->
     report
 }
 
+/// The user into whose processes this one may not look: a helper has to.
+fn out_of_sight(user: Option<&RunAs>) -> Option<&RunAs> {
+    user.filter(|user| !helper::can_look_into(user))
+}
+
 /// Runs `act`, which is what `order` says, in a helper where this process may not look, else here. `None`: nothing is known of what came of it.
 async fn carry_out<T: Answer + Send + 'static>(
     order: Order,
@@ -123,7 +133,7 @@ async fn carry_out<T: Answer + Send + 'static>(
     spawner: Option<&Spawner>,
     act: impl Fn(&Target) -> T + Clone + Send + 'static,
 ) -> Option<T> {
-    let helped = match (user.filter(|user| !helper::can_look_into(user)), spawner) {
+    let helped = match (out_of_sight(user), spawner) {
         (Some(user), Some(spawner)) => helper::ask(user, &order, &target, spawner).await,
         _ => None,
     };

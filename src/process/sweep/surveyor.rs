@@ -60,24 +60,12 @@ fn answer(asked: Vec<Question>) {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::process::launch::SESSION_VARIABLE;
-
-    fn target() -> Target {
-        Target::new(format!("{SESSION_VARIABLE}={}", Uuid::new_v4()).into_bytes(), Vec::new())
-    }
+    use crate::process::sweep::testing::{Sleeper, target};
 
     #[test]
     fn all_who_ask_are_answered_each_for_its_own() {
-        let target_of_ours = target();
-        let mark = String::from_utf8(target_of_ours.entry.clone()).unwrap();
-        let (name, value) = mark.split_once('=').unwrap();
-        let mut child = std::process::Command::new("sleep").arg("60").env(name, value).spawn().unwrap();
-        while !target_of_ours.is_on(child.id()) {
-            std::thread::yield_now();
-        }
+        let (_sleeper, target_of_ours) = Sleeper::marked();
         // What begins anywhere on the machine meanwhile makes a survey unsure, which is an answer too: but never of a
         // target that is there.
         let sure_of_the_others = (0..1_000).any(|_| {
@@ -94,8 +82,6 @@ mod tests {
             assert!(!answers[1], "it is still there");
             answers[0] && answers[2]
         });
-        child.kill().unwrap();
-        child.wait().unwrap();
         assert!(sure_of_the_others);
     }
 

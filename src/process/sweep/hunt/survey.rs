@@ -59,40 +59,24 @@ impl Survey {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::process::launch::SESSION_VARIABLE;
-
-    fn target() -> Target {
-        Target::new(format!("{SESSION_VARIABLE}={}", Uuid::new_v4()).into_bytes(), Vec::new())
-    }
+    use crate::process::sweep::testing::{Sleeper, target};
 
     #[test]
     fn who_carries_the_mark_is_not_gone_and_others_are() {
-        let target = target();
-        let mark = String::from_utf8(target.entry.clone()).unwrap();
-        let (name, value) = mark.split_once('=').unwrap();
-        let mut child = std::process::Command::new("sleep").arg("60").env(name, value).spawn().unwrap();
-        // Between two programs it has no environment.
-        while !proc_fs::carries(child.id(), &target.entry) {
-            std::thread::yield_now();
-        }
+        let (sleeper, target_of_ours) = Sleeper::marked();
+        let pid = sleeper.pid();
         let mut survey = Survey::new();
-        let is_there = !survey.shows_nothing_of(&target);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(is_there && !survey.shows_nothing_of(&target), "a survey tells what it has seen");
-        assert!(!survey.marks[&child.id()].are_of(&self::target()));
+        assert!(!survey.shows_nothing_of(&target_of_ours));
+        drop(sleeper);
+        assert!(!survey.shows_nothing_of(&target_of_ours), "a survey tells what it has seen");
+        assert!(!survey.marks[&pid].are_of(&target()));
     }
 
     #[test]
     fn what_has_begun_since_makes_a_survey_say_nothing() {
         let mut survey = Survey::new();
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let is_sure = survey.shows_nothing_of(&target());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!is_sure);
+        let _since = Sleeper::start();
+        assert!(!survey.shows_nothing_of(&target()));
     }
 }
