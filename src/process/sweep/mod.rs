@@ -34,7 +34,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// What a sweep did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SweepReport {
-    /// Processes killed.
+    /// Processes found and killed. Who began and was killed with its whole group between two looks is not counted.
     pub killed: u64,
     /// Processes still there, at least; 0: a full look found none.
     pub left: u64,
