@@ -10,13 +10,10 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::members::{members, owned, read, string};
+use super::members::{members, owned, raw, read, string};
 use super::result::ResultLine;
+pub use super::scanner::MAX_DEPTH;
 use crate::api::selector::EventKind;
-
-/// How deeply a line may be nested. Ours, so that every reader can parse the frame that carries the line: several
-/// JSON parsers stop at 128.
-pub const MAX_DEPTH: usize = 120;
 
 /// One line of Claude's stdout.
 #[derive(Debug, Clone)]
@@ -202,9 +199,6 @@ impl ClaudeLine {
 pub fn parse_line(bytes: &[u8]) -> Option<ClaudeLine> {
     let text = std::str::from_utf8(bytes).ok()?;
     let [kind, subtype, error, parent] = members(text, &["type", "subtype", "error", "parent_tool_use_id"])?;
-    if !is_shallow(bytes) {
-        return None;
-    }
     let kind = string(kind);
     let Some(kind) = kind.as_deref() else { return Some(ClaudeLine::Other { kind: Cow::Borrowed("untyped") }) };
     if kind == "assistant" {
@@ -241,34 +235,6 @@ fn other_kind(kind: &str, subtype: Option<&str>) -> Cow<'static, str> {
         ("system", Some(subtype)) => return Cow::Owned(format!("system/{subtype}")),
         (kind, _) => return Cow::Owned(kind.to_owned()),
     })
-}
-
-/// Is this well-formed JSON nested no deeper than [`MAX_DEPTH`]?
-fn is_shallow(json: &[u8]) -> bool {
-    // Nearly every line has fewer brackets than that altogether, and counting them is next to free.
-    // `[` and `{` differ in one bit; sums of bytes let the compiler count many at once.
-    let brackets = |chunk: &[u8]| chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum::<u8>();
-    if json.chunks(255).map(|chunk| usize::from(brackets(chunk))).sum::<usize>() <= MAX_DEPTH {
-        return true;
-    }
-    let mut depth = 0_usize;
-    let mut in_string = false;
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'\\' if in_string => {
-                bytes.next();
-            }
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => depth += 1,
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return false;
-        }
-    }
-    true
 }
 
 fn init(text: &str) -> Option<ClaudeLine> {
@@ -313,20 +279,19 @@ fn background_tasks(text: &str) -> Option<ClaudeLine> {
 
 fn control_request(text: &str) -> Option<ClaudeLine> {
     let [request_id, request] = members(text, &["request_id", "request"])?;
-    let [subtype] = members(request?.get(), &["subtype"])?;
+    let [subtype] = members(request?, &["subtype"])?;
     Some(ClaudeLine::ControlRequest {
         request_id: owned(request_id)?,
         subtype: owned(subtype)?,
-        request: request?.to_owned(),
+        request: raw(request)?,
     })
 }
 
 fn control_response(text: &str) -> Option<ClaudeLine> {
     let [response] = members(text, &["response"])?;
-    let [subtype, request_id, inner, error] =
-        members(response?.get(), &["subtype", "request_id", "response", "error"])?;
+    let [subtype, request_id, inner, error] = members(response?, &["subtype", "request_id", "response", "error"])?;
     let outcome = match string(subtype)?.as_ref() {
-        "success" => Ok(inner.map(ToOwned::to_owned)),
+        "success" => Ok(raw(inner)),
         _ => Err(owned(error).unwrap_or_default()),
     };
     Some(ClaudeLine::ControlResponse { request_id: owned(request_id)?, outcome })
@@ -339,7 +304,7 @@ fn control_cancel(text: &str) -> Option<ClaudeLine> {
 
 fn rate_limit(text: &str) -> Option<ClaudeLine> {
     let [info] = members(text, &["rate_limit_info"])?;
-    let [status, resets_at, limit] = members(info?.get(), &["status", "resetsAt", "rateLimitType"])?;
+    let [status, resets_at, limit] = members(info?, &["status", "resetsAt", "rateLimitType"])?;
     let status = match string(status)?.as_ref() {
         "allowed" => RateLimitStatus::Allowed,
         "allowed_warning" => RateLimitStatus::AllowedWarning,

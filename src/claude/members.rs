@@ -8,108 +8,53 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Visitor};
 use serde_json::value::RawValue;
 
+use super::scanner::{Key, Scanner};
+
 /// The members of the object `text` that have these names, each as it is written; `None` if `text` is not one JSON
-/// object.
-pub(super) fn members<'a, const N: usize>(text: &'a str, names: &[&str; N]) -> Option<[Option<&'a RawValue>; N]> {
-    let found = |keys| {
-        let mut deserializer = serde_json::Deserializer::from_str(text);
-        let found = deserializer.deserialize_map(Object { names, keys }).ok()?;
-        deserializer.end().ok()?;
-        Some(found)
-    };
-    // Nobody escapes keys, so the second way is taken for what is not JSON anyway, and for a test.
-    found(Keys::Plain).or_else(|| found(Keys::Any))
-}
-
-/// How keys are read.
-#[derive(Clone, Copy)]
-enum Keys {
-    /// Fast; a key with an escape is an error.
-    Plain,
-    /// Whatever JSON allows.
-    Any,
-}
-
-struct Object<'n, const N: usize> {
-    names: &'n [&'n str; N],
-    keys: Keys,
-}
-
-impl<'de, const N: usize> Visitor<'de> for Object<'_, N> {
-    type Value = [Option<&'de RawValue>; N];
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
-        let mut found = [None; N];
-        while let Some(member) = object.next_key_seed(Name { names: self.names, keys: self.keys })? {
-            match member.and_then(|index| found.get_mut(index)) {
-                Some(value) => *value = Some(object.next_value()?),
-                None => {
-                    object.next_value::<IgnoredAny>()?;
-                }
+/// object, or is nested too deeply.
+pub(super) fn members<'a, const N: usize>(text: &'a str, names: &[&str; N]) -> Option<[Option<&'a str>; N]> {
+    let mut found = [None; N];
+    let mut scanner = Scanner::new(text);
+    scanner.punctuation(b'{')?;
+    if scanner.next_byte()? != b'}' {
+        loop {
+            let key = scanner.key()?;
+            let value = scanner.value()?;
+            if let Some(place) = position(key, names).and_then(|index| found.get_mut(index)) {
+                *place = text.get(value);
             }
+            if scanner.next_byte()? != b',' {
+                break;
+            }
+            scanner.punctuation(b',')?;
         }
-        Ok(found)
     }
+    scanner.punctuation(b'}')?;
+    scanner.is_at_the_end().then_some(found)
 }
 
 /// Which of the names a key is.
-struct Name<'n, const N: usize> {
-    names: &'n [&'n str; N],
-    keys: Keys,
-}
-
-impl<const N: usize> Name<'_, N> {
-    fn position(&self, key: &[u8]) -> Option<usize> {
-        self.names.iter().position(|name| name.as_bytes() == key)
+fn position<const N: usize>(key: Key<'_>, names: &[&str; N]) -> Option<usize> {
+    if key.has_escapes {
+        let key = unescaped(&[b"\"", key.written, b"\""].concat())?;
+        return names.iter().position(|name| *name == key);
     }
-}
-
-impl<'de, const N: usize> DeserializeSeed<'de> for Name<'_, N> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        match self.keys {
-            Keys::Plain => deserializer.deserialize_bytes(self),
-            Keys::Any => {
-                let key = string(Some(<&RawValue>::deserialize(deserializer)?));
-                Ok(key.and_then(|key| self.position(key.as_bytes())))
-            }
-        }
-    }
-}
-
-impl<'de, const N: usize> Visitor<'de> for Name<'_, N> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a key without an escape")
-    }
-
-    fn visit_borrowed_bytes<E: de::Error>(self, key: &'de [u8]) -> Result<Self::Value, E> {
-        // Read as bytes, a key is not checked for control characters, which JSON does not allow.
-        if key.iter().any(|&byte| byte < b' ') {
-            return Err(E::invalid_value(de::Unexpected::Bytes(key), &self));
-        }
-        Ok(self.position(key))
-    }
+    names.iter().position(|name| name.as_bytes() == key.written)
 }
 
 /// The string that `value` is; `None` if it is something else.
-pub(super) fn string(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    let quoted = value?.get();
+pub(super) fn string(value: Option<&str>) -> Option<Cow<'_, str>> {
+    let quoted = value?;
     let plain = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    if !plain.contains('\\') {
-        return Some(Cow::Borrowed(plain));
-    }
-    let mut deserializer = serde_json::Deserializer::from_str(quoted);
-    deserializer.deserialize_bytes(Unescaped).ok().map(Cow::Owned)
+    if plain.contains('\\') { unescaped(quoted.as_bytes()).map(Cow::Owned) } else { Some(Cow::Borrowed(plain)) }
+}
+
+/// What the string says that is written like this, with its quotes.
+fn unescaped(quoted: &[u8]) -> Option<String> {
+    serde_json::Deserializer::from_slice(quoted).deserialize_bytes(Unescaped).ok()
 }
 
 struct Unescaped;
@@ -127,13 +72,18 @@ impl Visitor<'_> for Unescaped {
 }
 
 /// The same as an owned string.
-pub(super) fn owned(value: Option<&RawValue>) -> Option<String> {
+pub(super) fn owned(value: Option<&str>) -> Option<String> {
     string(value).map(Cow::into_owned)
 }
 
+/// The same as a value of its own, as it is written.
+pub(super) fn raw(value: Option<&str>) -> Option<Box<RawValue>> {
+    RawValue::from_string(value?.to_owned()).ok()
+}
+
 /// `value` read as a `T`; `None` if it is absent, `null` or something else.
-pub(super) fn read<'a, T: serde::Deserialize<'a>>(value: Option<&'a RawValue>) -> Option<T> {
-    serde_json::from_str::<Option<T>>(value?.get()).ok().flatten()
+pub(super) fn read<'a, T: serde::Deserialize<'a>>(value: Option<&'a str>) -> Option<T> {
+    serde_json::from_str::<Option<T>>(value?).ok().flatten()
 }
 
 #[cfg(test)]
@@ -141,7 +91,7 @@ mod tests {
     use super::*;
 
     fn one<'a>(text: &'a str, name: &str) -> Option<Option<&'a str>> {
-        members(text, &[name]).map(|[value]| value.map(RawValue::get))
+        members(text, &[name]).map(|[value]| value)
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod members;
 pub mod outcome;
 pub mod question;
 pub mod result;
+mod scanner;
 pub mod tools;
 pub mod updates;
 

@@ -99,7 +99,7 @@ impl ResultLine {
             result_index: read(result_index),
             queued_turn_count: read(queued),
             origin_kind: origin
-                .and_then(|origin| members(origin.get(), &["kind"]))
+                .and_then(|origin| members(origin, &["kind"]))
                 .and_then(|[kind]| string(kind).map(std::borrow::Cow::into_owned)),
             session_id: read(session_id),
         })

@@ -48,9 +48,9 @@ impl Content {
             return Self::Empty;
         }
         let Some([login]) = members(text, &["claudeAiOauth"]) else { return Self::Garbled };
-        let Some(login) = login.filter(|login| login.get() != "null") else { return Self::NoLogin };
+        let Some(login) = login.filter(|login| *login != "null") else { return Self::NoLogin };
         let Some([access, refresh, scopes, expires_at, subscription]) =
-            members(login.get(), &["accessToken", "refreshToken", "scopes", "expiresAt", "subscriptionType"])
+            members(login, &["accessToken", "refreshToken", "scopes", "expiresAt", "subscriptionType"])
         else {
             return Self::Garbled;
         };
