@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -24,6 +25,9 @@ use crate::telemetry::time::now_ms;
 
 /// Batches that one cut removes at most, so that no other writer waits for long.
 const CUT_BATCHES: u32 = 32;
+
+/// As much as is stored at once: a few lines of somebody who types, and not a burst.
+const SHORT: usize = 4 * 1024;
 
 /// What an append came to: the bytes kept, if the log's head was cut after it.
 type Append = Pin<Box<dyn Future<Output = Result<Option<u64>, StoreError>> + Send>>;
@@ -145,6 +149,12 @@ impl LogWriter {
         }
         self.feed.publish(decode(&batch)?);
         Ok(())
+    }
+
+    /// The same where it takes no waiting, as a write to a journal does not; `None` where it does, and where so much
+    /// waits that what comes next had better go with it.
+    pub fn advance_at_once(&mut self) -> Option<Result<(), StoreError>> {
+        if self.encoder.pending_bytes() > SHORT { None } else { self.advance().now_or_never() }
     }
 
     /// Waits until everything taken in is acknowledged.

@@ -1,5 +1,6 @@
 //! What the gateway says about itself: metrics (all declared in one file), log lines, named tasks.
 
+pub mod alarm;
 pub mod logging;
 pub mod metrics;
 pub mod tasks;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{Sink, SinkExt};
 use metrics::Counter;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_tungstenite::tungstenite::protocol::frame::Frame as WebSocketFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -26,6 +26,7 @@ use crate::rpc::envelope::notification;
 use crate::rpc::peer::{Attachment, Peer};
 use crate::session::log::Frame;
 use crate::session::reader::ReadError;
+use crate::telemetry::alarm::Alarm;
 use crate::telemetry::metrics::events_sent;
 use crate::telemetry::time::now_ms;
 
@@ -131,6 +132,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
     async fn serve(&mut self) -> Result<Close, Close> {
         let mut tell = interval(TELL_INTERVAL);
         tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ping = Alarm::new();
         let mut fed = false;
         loop {
             if let Some(reason) = *self.close.borrow_and_update() {
@@ -161,7 +163,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
                     }
                     None => return Ok(Close::Gone),
                 },
-                () = sleep_until(self.ping_at) => {
+                () = ping.at(self.ping_at) => {
                     self.ping().await?;
                     fed = true;
                 }

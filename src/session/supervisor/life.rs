@@ -19,6 +19,7 @@ use crate::session::machine::{Machine, Outcome, Timer};
 use crate::session::message::Messages;
 use crate::session::questions::Questions;
 use crate::store::{SessionPatch, StoreError};
+use crate::telemetry::alarm::Alarm;
 
 /// The one job under way: a start, a freeze, a sweep.
 pub(super) type Job = Pin<Box<dyn Future<Output = JobDone> + Send>>;
@@ -91,6 +92,8 @@ pub(super) enum Over {
 pub(super) struct Life {
     pub machine: Machine,
     pub timers: BTreeMap<Timer, Instant>,
+    /// Rings at the next of them.
+    pub alarm: Alarm,
     pub job: Option<Job>,
     /// Is the job still waiting for leave to start? Then it can be given up.
     pub gate: Option<watch::Receiver<bool>>,
@@ -137,6 +140,7 @@ impl Life {
         Self {
             machine,
             timers: BTreeMap::new(),
+            alarm: Alarm::new(),
             job: None,
             gate: None,
             start_permit: None,

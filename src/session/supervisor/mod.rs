@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::admission::{Admission, Progress, Slot, Waiting};
 use super::error::SessionError;
@@ -155,7 +155,7 @@ impl Supervisor {
             () = self.record.advance(), if self.record.is_busy() => Happened::Recorded,
             Ok(()) = self.sure.changed() => Happened::Standing(*self.sure.borrow_and_update()),
             timer = async { match next_timer {
-                Some((timer, at)) => { sleep_until(at).await; timer }
+                Some((timer, at)) => { life.alarm.at(at).await; timer }
                 None => std::future::pending().await,
             } } => {
                 life.timers.remove(&timer);
@@ -176,6 +176,7 @@ impl Supervisor {
                 for line in &lines {
                     self.take_line(life, line).await;
                 }
+                return self.log.advance_at_once().unwrap_or(Ok(()));
             }
             Happened::Printed(Some(OutputItem::Exited(exit))) => {
                 life.control = None;
