@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::api::event::EventType;
 use crate::api::selector::{EventKind, TypeSet};
 use crate::store::{Batch, StoreError};
-use crate::telemetry::time::rfc3339_ms;
+use crate::telemetry::time::Stamp;
 
 const VERSION: u8 = 1;
 /// The version byte of a packed payload.
@@ -86,8 +86,7 @@ impl Frame {
 pub struct Encoder {
     /// `,"session_id":"…","seq":`, the same in every event.
     middle: String,
-    /// The last moment written and its text: events of one burst share it.
-    at: (u64, String),
+    at: Stamp,
     next_seq: u64,
     /// Closed batches that wait to be taken, and their bytes.
     closed: VecDeque<Batch>,
@@ -104,7 +103,7 @@ impl Encoder {
     pub fn new(session: Uuid, next_seq: u64) -> Self {
         Self {
             middle: format!(r#","session_id":"{session}","seq":"#),
-            at: (0, rfc3339_ms(0)),
+            at: Stamp::default(),
             next_seq,
             closed: VecDeque::new(),
             closed_bytes: 0,
@@ -133,9 +132,6 @@ impl Encoder {
             self.payload.put_u8(VERSION);
             self.first_seq = self.next_seq;
         }
-        if self.at.0 != at_ms {
-            self.at = (at_ms, rfc3339_ms(at_ms));
-        }
         let header = self.payload.len();
         make_room(&mut self.payload, HEADER + PREFIX.len() + self.middle.len() + data.len() + 120);
         self.payload.put_bytes(0, HEADER);
@@ -144,7 +140,7 @@ impl Encoder {
         self.payload.put_slice(self.middle.as_bytes());
         put_number(&mut self.payload, self.next_seq);
         self.payload.put_slice(br#","at":""#);
-        self.payload.put_slice(self.at.1.as_bytes());
+        self.payload.put_slice(self.at.of(at_ms).as_bytes());
         self.payload.put_slice(br#"","type":""#);
         self.payload.put_slice(kind.event_type().map_or("", EventType::as_str).as_bytes());
         self.payload.put_slice(br#"","data":"#);
