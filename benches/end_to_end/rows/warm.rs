@@ -1,9 +1,9 @@
 //! The real Claude Code against a stand-in of its API: a session that gets a warm process, beside the program
 //! started by hand.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Split, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -97,8 +97,8 @@ fn cold_by_hand(program: &Path, variables: &[(String, String)]) -> Duration {
     let directory = tempfile::tempdir().expect("a directory");
     let begun = Instant::now();
     let mut process = by_hand(program, variables, directory.path(), &[PROMPT], Stdio::null());
-    let read_at = first_piece(&mut process);
-    read_at - begun
+    let lines = lines_of(&mut process);
+    first_piece(process, lines) - begun
 }
 
 /// The same as a warm session's process, without a gateway: how much of a warm start is Claude Code's own.
@@ -109,15 +109,13 @@ fn warm_by_hand(program: &Path, variables: &[(String, String)]) -> Duration {
     let mut input = process.stdin.take().expect("its input");
     let mut say = |line: Value| input.write_all(format!("{line}\n").as_bytes()).expect("it reads its input");
     say(json!({"type": "control_request", "request_id": "1", "request": {"subtype": "initialize"}}));
-    // Byte by byte, so that what follows the answer is left for the one who reads on.
-    let output = process.stdout.as_mut().expect("its output");
-    let answered = output.bytes().find(|byte| byte.as_ref().expect("its output") == &b'\n');
-    assert!(answered.is_some(), "no answer to initialize");
+    let mut lines = lines_of(&mut process);
+    assert!(lines.next().is_some(), "no answer to initialize");
     std::thread::sleep(COMES_TO_REST);
     let begun = Instant::now();
     say(json!({"type": "user", "message": {"role": "user", "content": PROMPT}, "parent_tool_use_id": null}));
     drop(input);
-    first_piece(&mut process) - begun
+    first_piece(process, lines) - begun
 }
 
 fn by_hand(
@@ -141,9 +139,14 @@ fn by_hand(
         .expect("Claude Code starts")
 }
 
+type Lines = Split<BufReader<ChildStdout>>;
+
+fn lines_of(process: &mut Child) -> Lines {
+    BufReader::new(process.stdout.take().expect("its output")).split(b'\n')
+}
+
 /// When the first piece of the answer came; then reads on to the process's end.
-fn first_piece(process: &mut Child) -> Instant {
-    let mut lines = BufReader::new(process.stdout.take().expect("its output")).split(b'\n');
+fn first_piece(mut process: Child, mut lines: Lines) -> Instant {
     let read_at = lines.find_map(|line| {
         let line = line.expect("its output");
         memchr::memmem::find(&line, PIECE).map(|_| Instant::now())
