@@ -26,6 +26,8 @@ pub(super) struct RecordWriter {
     said_messages: Option<Vec<Uuid>>,
     wanted: Option<SessionPatch>,
     spent: VecDeque<Spend>,
+    /// Is it an entry of those that is under way?
+    notes_spend: bool,
     under_way: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     /// To be called once what is wanted now has been written.
     after_wanted: Vec<Then>,
@@ -46,6 +48,7 @@ impl RecordWriter {
             said_messages: None,
             wanted: None,
             spent: VecDeque::new(),
+            notes_spend: false,
             under_way: None,
             after_wanted: Vec::new(),
             after_under_way: Vec::new(),
@@ -90,6 +93,11 @@ impl RecordWriter {
         self.spent.push_back(spend);
     }
 
+    /// Is something spent that the store does not know of?
+    pub(super) fn owes(&self) -> bool {
+        self.notes_spend || !self.spent.is_empty()
+    }
+
     /// Is there anything to write?
     pub(super) fn is_busy(&self) -> bool {
         self.wanted.is_some() || !self.spent.is_empty() || self.under_way.is_some()
@@ -112,6 +120,7 @@ impl RecordWriter {
                     }
                 }));
             } else if let Some(spend) = self.spent.pop_front() {
+                self.notes_spend = true;
                 self.under_way = Some(Box::pin(async move {
                     while let Err(error) = store.add_spend(spend.clone()).await {
                         if !error.retryable() {
@@ -126,6 +135,7 @@ impl RecordWriter {
         if let Some(write) = &mut self.under_way {
             write.await;
             self.under_way = None;
+            self.notes_spend = false;
             self.after_under_way.drain(..).for_each(|then| then());
         }
     }
@@ -151,6 +161,8 @@ impl RecordWriter {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
     use crate::store::contract::sample;
     use crate::store::sqlite::test_store;
@@ -168,6 +180,22 @@ mod tests {
         record.change(state(SessionState::Idle));
         record.change(state(row.state));
         assert!(record.is_busy() && record.wanted == Some(state(row.state)), "back again, after a write perhaps");
+    }
+
+    #[tokio::test]
+    async fn what_is_spent_is_owed_until_the_store_knows_of_it() {
+        let (store, row) = (test_store(), sample::session(1).row);
+        let mut record = RecordWriter::of(&row, Arc::clone(&store));
+        let spend = Spend { owner: "ann".to_owned(), session: row.id, seq: 1, at_ms: 5, micro_usd: 7 };
+        record.spend(spend.clone());
+        record.spend(Spend { seq: 2, ..spend });
+        record.advance().await;
+        assert!(record.owes(), "the second");
+        let noted = record.advance().now_or_never().is_some();
+        assert_eq!(record.owes(), !noted, "it is under way, or the store's thread was faster than this one");
+        record.flush().await;
+        assert!(!record.owes());
+        assert_eq!(store.spent_since("ann", 0).await.unwrap(), 14);
     }
 
     #[tokio::test]

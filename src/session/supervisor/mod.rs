@@ -137,6 +137,7 @@ impl Supervisor {
         let reads = life.output.is_some() && !life.held_back;
         let counts = |(timer, _): &(&Timer, &Instant)| !(life.held_back && JUDGE_OUTPUT.contains(timer));
         let next_timer = life.timers.iter().filter(counts).min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
+        let may_log = self.may_log();
         let right = &mut self.right;
         tokio::select! {
             Some(request) = self.commands.recv() => Happened::Asked(request),
@@ -151,7 +152,7 @@ impl Supervisor {
                 life.job = None;
                 Happened::Job(done)
             }
-            logged = self.log.advance(), if self.log.is_busy() => Happened::Logged(logged),
+            logged = self.log.advance(), if may_log && self.log.is_busy() => Happened::Logged(logged),
             () = self.record.advance(), if self.record.is_busy() => Happened::Recorded,
             Ok(()) = self.sure.changed() => Happened::Standing(*self.sure.borrow_and_update()),
             timer = async { match next_timer {
@@ -162,6 +163,12 @@ impl Supervisor {
                 Happened::Timer(timer)
             }
         }
+    }
+
+    /// Where what is spent is limited, a turn's result is shown when the store knows its cost: whoever asks for more then
+    /// is judged by it.
+    fn may_log(&self) -> bool {
+        self.settings.max_spend_usd_per_principal <= 0.0 || !self.record.owes()
     }
 
     async fn take_in(&mut self, life: &mut Life, happened: Happened) -> Result<(), StoreError> {
@@ -176,7 +183,9 @@ impl Supervisor {
                 for line in &lines {
                     self.take_line(life, line).await;
                 }
-                return self.log.advance_at_once().unwrap_or(Ok(()));
+                if self.may_log() {
+                    return self.log.advance_at_once().unwrap_or(Ok(()));
+                }
             }
             Happened::Printed(Some(OutputItem::Exited(exit))) => {
                 life.control = None;
