@@ -26,10 +26,9 @@ pub(super) fn members<'a, const N: usize>(text: &'a str, names: &[&str; N]) -> O
             if let Some(place) = position(key, names).and_then(|index| found.get_mut(index)) {
                 *place = text.get(value);
             }
-            if scanner.next_byte()? != b',' {
+            if scanner.punctuation(b',').is_none() {
                 break;
             }
-            scanner.punctuation(b',')?;
         }
     }
     scanner.punctuation(b'}')?;

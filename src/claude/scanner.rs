@@ -1,7 +1,7 @@
 //! JSON's grammar, checked in one pass that builds nothing and takes no memory.
 //!
-//! Runs over every line of every agent, which is why it is not `serde_json`: that takes about twice as long to skip
-//! what nobody asked for. It accepts exactly what `serde_json` accepts, down to escaped surrogate halves, except what
+//! Runs over every line of every agent, which is why it is not `serde_json`: that takes about half as long again for
+//! skipping what nobody asked for. It accepts exactly what `serde_json` accepts, down to escaped surrogate halves, except what
 //! is nested deeper than [`MAX_DEPTH`]; tests hold one against the other. It must not know what a line means.
 
 use std::ops::Range;
@@ -103,13 +103,11 @@ impl<'a> Scanner<'a> {
                         objects >>= 1;
                         self.at += 1;
                     }
-                    (b',', true) => {
+                    (b',', _) => {
                         self.at += 1;
-                        self.key()?;
-                        break;
-                    }
-                    (b',', false) => {
-                        self.at += 1;
+                        if is_object {
+                            self.key()?;
+                        }
                         break;
                     }
                     _ => return None,

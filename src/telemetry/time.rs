@@ -69,6 +69,7 @@ mod tests {
         assert_eq!(rfc3339_ms(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(rfc3339_ms(u64::MAX), "9999-12-31T23:59:59.999Z");
     }
+
     #[test]
     fn a_stamp_says_of_each_moment_what_it_would_say_of_it_alone() {
         let mut stamp = Stamp::default();
