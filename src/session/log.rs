@@ -28,6 +28,9 @@ const MOST_UNPACKED: usize = 255;
 /// A batch is closed once it holds so much: small enough that a kept frame keeps little else alive, large
 /// enough that the store's cost is spread over hundreds of events.
 const BATCH_BYTES: usize = 256 * 1024;
+/// Short batches share a piece of memory of so many bytes: what comes line by line, for hours, is otherwise as many
+/// pieces to be had and given back, and those of a whole tail at once when a session ends.
+const SHARED_BYTES: usize = 16 * 1024;
 const HEADER: usize = 5;
 const PREFIX: &str = r#"{"jsonrpc":"2.0","method":"session.event","params":{"prev_seq":"#;
 
@@ -94,7 +97,8 @@ pub struct Encoder {
     /// The batch that events are added to.
     first_seq: u64,
     types: TypeSet,
-    payload: Vec<u8>,
+    /// Its bytes, and behind them room for those of the next one.
+    payload: BytesMut,
 }
 
 impl Encoder {
@@ -109,7 +113,7 @@ impl Encoder {
             closed_bytes: 0,
             first_seq: next_seq,
             types: TypeSet::default(),
-            payload: Vec::new(),
+            payload: BytesMut::new(),
         }
     }
 
@@ -128,12 +132,12 @@ impl Encoder {
     /// Adds an event. `data` must be one valid JSON text.
     pub fn push(&mut self, kind: impl Into<EventKind>, at_ms: u64, data: &[u8]) {
         let kind = kind.into();
+        make_room(&mut self.payload, 1 + HEADER + PREFIX.len() + self.middle.len() + data.len() + 120);
         if self.payload.is_empty() {
             self.payload.put_u8(VERSION);
             self.first_seq = self.next_seq;
         }
         let header = self.payload.len();
-        make_room(&mut self.payload, HEADER + PREFIX.len() + self.middle.len() + data.len() + 120);
         self.payload.put_bytes(0, HEADER);
         self.payload.put_slice(PREFIX.as_bytes());
         put_number(&mut self.payload, self.next_seq - 1);
@@ -178,11 +182,13 @@ impl Encoder {
         if self.payload.is_empty() {
             return None;
         }
+        let is_long = self.payload.len() > SHARED_BYTES;
+        let payload = if is_long { std::mem::take(&mut self.payload) } else { self.payload.split() };
         let batch = Batch {
             first_seq: self.first_seq,
             last_seq: self.next_seq - 1,
             types: self.types,
-            payload: std::mem::take(&mut self.payload).into(),
+            payload: payload.freeze(),
         };
         self.types = TypeSet::default();
         Some(batch)
@@ -266,11 +272,13 @@ pub fn decode(batch: &Batch) -> Result<Vec<Frame>, StoreError> {
 
 /// Room for `more` bytes. It grows by doubling, but not past what a batch takes: room that stays empty is not counted
 /// as waiting, and is kept for as long as one of the batch's frames.
-fn make_room(payload: &mut Vec<u8>, more: usize) {
+fn make_room(payload: &mut BytesMut, more: usize) {
     let needed = payload.len() + more;
     if needed > payload.capacity() {
-        let capacity = needed.max((payload.capacity() * 2).min(BATCH_BYTES + more));
-        payload.reserve_exact(capacity - payload.len());
+        let capacity = needed.max((payload.len() * 2).clamp(SHARED_BYTES, BATCH_BYTES + more));
+        let mut roomier = BytesMut::with_capacity(capacity);
+        roomier.put_slice(payload);
+        *payload = roomier;
     }
 }
 
@@ -362,6 +370,23 @@ mod tests {
             let left_empty = held - counted;
             assert!(left_empty <= 10 * (length + 500), "{length}: {held} bytes are held, {counted} are counted");
         }
+    }
+
+    #[test]
+    fn short_batches_share_a_piece_of_memory_and_long_ones_have_their_own() {
+        let mut encoder = Encoder::new(Uuid::nil(), 1);
+        let mut batch_of = |length: usize| {
+            encoder.push(EventType::Claude, 0, format!("\"{}\"", "x".repeat(length)).as_bytes());
+            encoder.take().unwrap().payload
+        };
+        let [one, two] = [batch_of(300), batch_of(300)];
+        assert_eq!(one.as_ptr_range().end, two.as_ptr());
+        let long = batch_of(SHARED_BYTES + 1);
+        let short = batch_of(300);
+        // With its piece kept, nothing of the long one is.
+        assert!(long.try_into_mut().is_ok());
+        drop((one, two, encoder));
+        assert!(short.try_into_mut().expect("nobody else holds it").capacity() <= SHARED_BYTES);
     }
 
     #[test]
