@@ -150,10 +150,14 @@ impl<'a> Together<'a> {
             [one] => write(connection, session, one),
             [first, .., last] => {
                 let parts: Vec<u8> = batches.iter().flat_map(|batch| Part::of(batch).stored()).collect();
-                let payload: Vec<u8> = batches.iter().flat_map(|batch| &batch.payload).copied().collect();
+                let payloads: Vec<&[u8]> = batches.iter().map(|batch| batch.payload.as_ref()).collect();
                 let types = TypeSet(batches.iter().fold(0, |types, batch| types | batch.types.0));
-                let whole =
-                    Batch { first_seq: first.first_seq, last_seq: last.last_seq, types, payload: payload.into() };
+                let whole = Batch {
+                    first_seq: first.first_seq,
+                    last_seq: last.last_seq,
+                    types,
+                    payload: payloads.concat().into(),
+                };
                 insert(connection, session, &whole, Some(&parts))
             }
         }
