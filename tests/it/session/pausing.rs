@@ -25,7 +25,7 @@ async fn refused(client: &mut Client, method: &str, session: Uuid) -> Value {
 async fn until_frozen(gateway: &Gateway, others: &[u32]) {
     eventually("the whole tree to stand still", || {
         let all = gateway.processes().into_iter().chain(others.iter().copied());
-        let awake = all.filter(|&pid| !matches!(proc::state(pid), Some('T' | 'Z') | None)).count();
+        let awake = all.filter(|&pid| !proc::stands_still(pid)).count();
         (awake == 0).then_some(())
     })
     .await;

@@ -7,6 +7,24 @@ pub(crate) fn alive(pid: u32) -> bool {
     state(pid).is_some_and(|state| state != 'Z' && state != 'X')
 }
 
+/// Can it do nothing of its own? It is stopped or dead; or it waits in the kernel with a stop on its way, as whoever
+/// waits for a `vfork`ed child that is stopped itself: it stops before it does anything else.
+pub(crate) fn stands_still(pid: u32) -> bool {
+    match state(pid) {
+        Some('T' | 'Z') | None => true,
+        Some('D') => is_to_stop(pid),
+        Some(_) => false,
+    }
+}
+
+/// Has SIGSTOP been sent to it that it has not come to yet?
+fn is_to_stop(pid: u32) -> bool {
+    const SIGSTOP: u64 = 1 << 18;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let pending = status.lines().filter_map(|line| line.strip_prefix("SigPnd:").or(line.strip_prefix("ShdPnd:")));
+    pending.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok()).any(|mask| mask & SIGSTOP != 0)
+}
+
 /// Its state: `R`, `S`, `T` (stopped), `Z` (zombie) …
 pub(crate) fn state(pid: u32) -> Option<char> {
     stat(pid)?.first()?.chars().next()
