@@ -1,6 +1,6 @@
 //! What the small measurements and the counts of instructions are taken of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ pub(crate) struct FanOut {
     feed: Feed,
     encoder: Encoder,
     data: String,
-    frames: Vec<Frame>,
+    frames: VecDeque<Frame>,
 }
 
 impl FanOut {
@@ -99,7 +99,7 @@ impl FanOut {
             feed: Feed::new(0, 1024 * 1024),
             encoder: Encoder::new(Uuid::from_u128(1), 1),
             data: json!({"type": "assistant", "text": "x".repeat(256)}).to_string(),
-            frames: Vec::new(),
+            frames: VecDeque::new(),
         }
     }
 

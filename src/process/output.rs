@@ -111,7 +111,8 @@ impl Output {
         poll_fn(|context| self.poll(context)).await
     }
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<OutputItem>> {
+    /// See [`Output::next`].
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<OutputItem>> {
         if self.told_exit {
             return Poll::Ready(None);
         }

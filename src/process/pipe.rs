@@ -52,15 +52,19 @@ impl<R: AsyncRead + AsFd + Unpin> Pipe<R> {
         while let Some(reader) = &mut self.reader
             && round.bytes < BYTES_A_ROUND
         {
-            self.buffer.reserve(self.room);
+            // What is left of a quiet pipe's buffer is used up: a new one for every line would be cold memory each time.
+            if self.buffer.capacity() < self.room / 2 {
+                self.buffer.reserve(self.room);
+            }
             // Not more: the buffer may have grown for a read long ago.
-            let read = pin!(reader.take(self.room as u64).read_buf(&mut self.buffer)).poll(context);
+            let offered = self.buffer.capacity().min(self.room);
+            let read = pin!(reader.take(offered as u64).read_buf(&mut self.buffer)).poll(context);
             match read {
                 Poll::Ready(Ok(0) | Err(_)) => self.reader = None,
                 Poll::Ready(Ok(count)) => {
                     round.bytes += count;
                     self.lines.push(self.buffer.split().freeze(), lines);
-                    self.fit(count);
+                    self.fit(count, offered);
                 }
                 Poll::Pending => {
                     round.waiting = true;
@@ -71,9 +75,9 @@ impl<R: AsyncRead + AsFd + Unpin> Pipe<R> {
         round
     }
 
-    /// The next read gets the room that this one shows to be right.
-    fn fit(&mut self, count: usize) {
-        if count == self.room {
+    /// The next read gets the room that this one, of `offered` bytes at most, shows to be right.
+    fn fit(&mut self, count: usize, offered: usize) {
+        if count == offered {
             self.room = (self.room * 2).min(MOST_ROOM);
         } else if count < self.room / 4 && self.room > LEAST_ROOM {
             self.room = LEAST_ROOM;

@@ -151,7 +151,7 @@ impl Feed {
         wanted: TypeSet,
         max_frames: usize,
         max_bytes: usize,
-        into: &mut Vec<Frame>,
+        into: &mut VecDeque<Frame>,
     ) -> TailRead {
         let head = self.head();
         if after_seq >= head {
@@ -169,7 +169,7 @@ impl Feed {
             if wanted.contains(frame.kind) {
                 frames += 1;
                 bytes += frame.text.len();
-                into.push(frame.clone());
+                into.push_back(frame.clone());
             }
         }
         TailRead::Here { to }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn numbers(feed: &Feed, after: u64) -> (TailRead, Vec<u64>) {
-        let mut into = Vec::new();
+        let mut into = VecDeque::new();
         let read = feed.read(after, TypeSet::ALL, 1_000, usize::MAX, &mut into);
         (read, into.iter().map(|frame| frame.seq).collect())
     }

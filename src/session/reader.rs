@@ -199,11 +199,9 @@ impl EventReader {
             if feed.head() <= self.cursor {
                 return if feed.is_forsaken() { Err(ReadError::Removed) } else { Ok(false) };
             }
-            let mut frames = Vec::new();
-            let tail = feed.read(self.cursor, self.types, max_frames, STORE_READ_BYTES, &mut frames);
+            let tail = feed.read(self.cursor, self.types, max_frames, STORE_READ_BYTES, &mut self.buffered);
             if let TailRead::Here { to } = tail {
                 self.stored.clear();
-                self.buffered.extend(frames);
                 self.buffered_to = to;
                 return Ok(to > self.cursor);
             }

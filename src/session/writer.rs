@@ -147,14 +147,39 @@ impl LogWriter {
         if let Some(kept) = outcome? {
             self.kept = kept;
         }
-        self.feed.publish(decode(&batch)?);
-        Ok(())
+        self.publish(&batch)
     }
 
     /// The same where it takes no waiting, as a write to a journal does not; `None` where it does, and where so much
     /// waits that what comes next had better go with it.
+    ///
+    /// # Errors
+    /// See [`LogWriter::advance`].
     pub fn advance_at_once(&mut self) -> Option<Result<(), StoreError>> {
-        if self.encoder.pending_bytes() > SHORT { None } else { self.advance().now_or_never() }
+        if self.encoder.pending_bytes() > SHORT {
+            return None;
+        }
+        if self.under_way.is_none() && self.appends_only() {
+            let Some(batch) = self.encoder.take() else { return Some(Ok(())) };
+            self.counters.tell();
+            if self.store.append_at_once(self.session, self.epoch, &batch) {
+                self.kept += batch.payload.len() as u64;
+                return Some(self.publish(&batch));
+            }
+            self.under_way = Some((self.start_append(&batch), batch));
+        }
+        self.advance().now_or_never()
+    }
+
+    /// Is an append all that there is to do about what was taken in?
+    fn appends_only(&self) -> bool {
+        self.end.is_none() && self.recent.is_none() && (self.limit == 0 || self.kept <= self.limit)
+    }
+
+    /// Shows readers what the store has acknowledged.
+    fn publish(&self, batch: &Batch) -> Result<(), StoreError> {
+        self.feed.publish(decode(batch)?);
+        Ok(())
     }
 
     /// Waits until everything taken in is acknowledged.
@@ -188,7 +213,7 @@ impl LogWriter {
         self.counters.tell();
         self.start_append(&batch).await?;
         acknowledged();
-        self.feed.publish(decode(&batch)?);
+        self.publish(&batch)?;
         flushed
     }
 

@@ -179,6 +179,15 @@ impl Store for Metered {
         self.meters.put_away_sessions.measure(self.inner.put_away_sessions(query)).await
     }
 
+    fn append_at_once(&self, id: Uuid, epoch: u64, batch: &Batch) -> bool {
+        let began = Instant::now();
+        let done = self.inner.append_at_once(id, epoch, batch);
+        if done {
+            self.meters.append.seconds.record(began.elapsed().as_secs_f64());
+        }
+        done
+    }
+
     async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
         self.meters.append.measure(self.inner.append(id, epoch, batch)).await
     }

@@ -121,6 +121,12 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// batch that has been cut off is no longer known as the same.
     async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError>;
 
+    /// The same where it takes no waiting, as a write to a journal does. `false`: nothing was done, and [`Store::append`]
+    /// has to.
+    fn append_at_once(&self, _id: Uuid, _epoch: u64, _batch: &Batch) -> bool {
+        false
+    }
+
     /// Appends the batch that holds the terminal event and marks the session ended (whatever state the patch
     /// names), in one step: it is put away no more and no message waits. The patch gives `ended_at_ms`, `ended`
     /// and, if known, `total_cost_usd`; the rest of it is ignored. Idempotent: the very same batch again is a

@@ -4,14 +4,18 @@
 //! reads slowly makes this task wait, and the events stay in the log. A client that takes no byte at all for
 //! too long ends the connection. Pings go out in time however much waits to be sent.
 
-use std::future::Future;
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt};
 use metrics::Counter;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::WatchStream;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame as WebSocketFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -28,6 +32,7 @@ use crate::session::log::Frame;
 use crate::session::reader::ReadError;
 use crate::telemetry::alarm::Alarm;
 use crate::telemetry::metrics::events_sent;
+use crate::telemetry::rarely::Rarely;
 use crate::telemetry::time::now_ms;
 
 /// How much of one attachment is sent before the others have their turn.
@@ -53,6 +58,41 @@ pub(super) enum Outgoing {
     Reply(Box<Reply>),
     /// A notification.
     Notice(Box<str>),
+}
+
+/// What there is to do beside events.
+enum Other {
+    Close(Close),
+    Send(Outgoing),
+    Ping,
+    /// Filtered readers may have to be told how far they have come.
+    Tell,
+}
+
+/// What tells it, beside the queue.
+struct Others {
+    close: WatchStream<Option<Close>>,
+    ping: Alarm,
+    tell: Interval,
+    rarely: Rarely,
+}
+
+impl Others {
+    fn new(close: watch::Receiver<Option<Close>>) -> Self {
+        let mut tell = interval(TELL_INTERVAL);
+        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { close: WatchStream::new(close), ping: Alarm::new(), tell, rarely: Rarely::new() }
+    }
+}
+
+/// Why the connection is to be closed, once it is.
+async fn next_reason(close: &mut WatchStream<Option<Close>>) -> Close {
+    while let Some(reason) = close.next().await {
+        if let Some(reason) = reason {
+            return reason;
+        }
+    }
+    pending().await
 }
 
 /// The writing side.
@@ -130,15 +170,19 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
     }
 
     async fn serve(&mut self) -> Result<Close, Close> {
-        let mut tell = interval(TELL_INTERVAL);
-        tell.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut ping = Alarm::new();
-        let mut fed = false;
+        let mut others = Others::new(self.closer.subscribe());
+        let (mut fed, mut waits) = (false, false);
         loop {
-            if let Some(reason) = *self.close.borrow_and_update() {
-                return Ok(reason);
+            // What else there is goes before events, of which there may always be more.
+            while let Some(other) = self.other(&mut others, std::mem::take(&mut waits)).await {
+                match other {
+                    Other::Close(reason) => return Ok(reason),
+                    Other::Send(outgoing) => self.take(outgoing).await?,
+                    Other::Ping => self.ping().await?,
+                    Other::Tell => continue,
+                }
+                fed = true;
             }
-            fed |= self.drain_queue().await?;
             fed |= self.serve_attachments().await?;
             fed |= self.tell_cursors().await?;
             if fed && Instant::now() >= self.ping_at {
@@ -147,43 +191,51 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
             if std::mem::take(&mut fed) {
                 self.flush().await?;
             }
-            if self.attachments.iter().any(|attachment| attachment.reader.may_have_more()) {
+            waits = !self.attachments.iter().any(|attachment| attachment.reader.may_have_more());
+            if !waits {
                 // A filter may leave out much without a write that waits: the other tasks have their turn.
                 tokio::task::consume_budget().await;
-                continue;
-            }
-            tokio::select! {
-                _ = self.close.changed() => {}
-                _ = tell.tick(), if self.filtered > 0 => {}
-                () = self.wake.notified() => {}
-                outgoing = self.queue.recv() => match outgoing {
-                    Some(outgoing) => {
-                        self.take(outgoing).await?;
-                        fed = true;
-                    }
-                    None => return Ok(Close::Gone),
-                },
-                () = ping.at(self.ping_at) => {
-                    self.ping().await?;
-                    fed = true;
-                }
             }
         }
+    }
+
+    /// What else there is now. If it is nothing, `None`; who `waits` waits for something, or until there may be events.
+    async fn other(&mut self, others: &mut Others, waits: bool) -> Option<Other> {
+        let Self { queue, wake, ping_at, filtered, .. } = self;
+        let mut woken = pin!(wake.notified());
+        poll_fn(|context| {
+            if let Some(mut rare) = others.rarely.due(context) {
+                let other = pin!(async {
+                    tokio::select! {
+                        biased;
+                        reason = next_reason(&mut others.close) => Other::Close(reason),
+                        () = others.ping.at(*ping_at) => Other::Ping,
+                        _ = others.tell.tick(), if *filtered > 0 => Other::Tell,
+                        outgoing = queue.recv() => outgoing.map_or(Other::Close(Close::Gone), Other::Send),
+                    }
+                });
+                if let Poll::Ready(other) = other.poll(&mut rare) {
+                    others.rarely.changed();
+                    return Poll::Ready(Some(other));
+                }
+            }
+            if waits { woken.as_mut().poll(context).map(|()| None) } else { Poll::Ready(None) }
+        })
+        .await
     }
 
     /// Sends what is there now.
     async fn last_words(&mut self) -> Result<(), Close> {
-        while self.drain_queue().await? | self.serve_attachments().await? {}
-        self.flush().await
-    }
-
-    async fn drain_queue(&mut self) -> Result<bool, Close> {
-        let mut fed = false;
-        while let Ok(outgoing) = self.queue.try_recv() {
-            self.take(outgoing).await?;
-            fed = true;
+        loop {
+            let mut fed = false;
+            while let Ok(outgoing) = self.queue.try_recv() {
+                self.take(outgoing).await?;
+                fed = true;
+            }
+            if !self.serve_attachments().await? && !fed {
+                return self.flush().await;
+            }
         }
-        Ok(fed)
     }
 
     async fn take(&mut self, outgoing: Outgoing) -> Result<(), Close> {
@@ -291,7 +343,8 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
         self.sent.increment(frames.len() as u64);
         let mut translator = attachment.translator.take();
         let attached = Arc::clone(&attachment.attached);
-        let began = Instant::now();
+        // The clock is asked for those only whom it is looked at for.
+        let began = attachment.reader.is_filtered().then(Instant::now);
         for frame in frames.drain(..) {
             let seq = frame.seq;
             match &mut translator {
@@ -308,7 +361,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
         }
         if let Some(attachment) = self.attachments.get_mut(at) {
             attachment.translator = translator;
-            attachment.told_at = began;
+            attachment.told_at = began.unwrap_or(attachment.told_at);
         }
         self.frames = frames;
         Ok(true)

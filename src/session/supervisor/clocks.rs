@@ -20,7 +20,11 @@ impl Supervisor {
     /// While the agent is held back its silence is not its own. Afterwards it gets its whole time again, for
     /// what it has printed meanwhile is still to be read.
     pub(super) fn hold_back(&self, life: &mut Life, hold: bool) {
-        if std::mem::replace(&mut life.held_back, hold) && !hold {
+        let was_held = std::mem::replace(&mut life.held_back, hold);
+        if was_held != hold {
+            life.rarely.changed();
+        }
+        if was_held && !hold {
             let now = Instant::now();
             life.last_output = now;
             life.stalled = false;

@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::Instant;
+use tokio_stream::wrappers::WatchStream;
 
 use super::clocks::ANSWER_TIME;
 use crate::api::event::SessionState;
@@ -20,6 +21,7 @@ use crate::session::message::Messages;
 use crate::session::questions::Questions;
 use crate::store::{SessionPatch, StoreError};
 use crate::telemetry::alarm::Alarm;
+use crate::telemetry::rarely::Rarely;
 
 /// The one job under way: a start, a freeze, a sweep.
 pub(super) type Job = Pin<Box<dyn Future<Output = JobDone> + Send>>;
@@ -95,6 +97,12 @@ pub(super) struct Life {
     /// Rings at the next of them.
     pub alarm: Alarm,
     pub job: Option<Job>,
+    /// When whatever is not printed is looked at.
+    pub rarely: Rarely,
+    /// Such a thing has happened last: what is printed comes first now.
+    pub other_happened: bool,
+    /// Changes of whether the store can say whose the session is.
+    pub standing: WatchStream<bool>,
     /// Is the job still waiting for leave to start? Then it can be given up.
     pub gate: Option<watch::Receiver<bool>>,
     pub start_permit: Option<OwnedSemaphorePermit>,
@@ -135,13 +143,16 @@ pub(super) struct Life {
 
 impl Life {
     /// The life of a session that has just come to this node.
-    pub(super) fn new(machine: Machine, started: bool, cost: f64, node: &str) -> Self {
+    pub(super) fn new(machine: Machine, started: bool, cost: f64, node: &str, sure: watch::Receiver<bool>) -> Self {
         let now = Instant::now();
         Self {
             machine,
             timers: BTreeMap::new(),
             alarm: Alarm::new(),
             job: None,
+            rarely: Rarely::new(),
+            other_happened: false,
+            standing: WatchStream::from_changes(sure),
             gate: None,
             start_permit: None,
             login_turn: None,

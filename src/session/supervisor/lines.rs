@@ -25,6 +25,9 @@ impl Supervisor {
             }
             None => Heard::default(),
         };
+        if heard.initialized || heard.then.is_some() {
+            life.rarely.changed();
+        }
         if heard.initialized {
             self.apply(life, Input::Initialized).await;
         }

@@ -5,10 +5,14 @@
 //! It never waits for a reader, and for the store only through the log writer: while an append is under way
 //! it goes on reading the agent, until too much waits; then the agent's pipe is simply not read.
 
+use std::future::{Future, pending, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+use tokio_stream::StreamExt;
 
 use super::admission::{Admission, Progress, Slot, Waiting};
 use super::error::SessionError;
@@ -98,7 +102,7 @@ impl Supervisor {
         };
         metrics::session_moved(None, Some(machine.state()));
         let woken = self.plan.origin != Origin::New;
-        let mut life = Life::new(machine, woken, self.plan.cost_before, &self.node);
+        let mut life = Life::new(machine, woken, self.plan.cost_before, &self.node, self.sure.clone());
         self.tell_origin(life.machine.state());
         if let Some(message) = self.plan.message.take() {
             // The first one is always taken.
@@ -131,38 +135,61 @@ impl Supervisor {
         }
     }
 
-    /// Waits for the next thing to happen. Every branch is cancel-safe.
+    /// Waits for the next thing to happen. Every branch is cancel-safe, and what a branch waits for knows who waits also
+    /// when the branch is gone: see [`Rarely`]. Only the place in the line does not; there nothing is printed.
     async fn wait(&mut self, life: &mut Life) -> Happened {
         self.hold_back(life, life.suspended || self.log.is_full());
         let reads = life.output.is_some() && !life.held_back;
-        let counts = |(timer, _): &(&Timer, &Instant)| !(life.held_back && JUDGE_OUTPUT.contains(timer));
-        let next_timer = life.timers.iter().filter(counts).min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
         let may_log = self.may_log();
         let right = &mut self.right;
-        tokio::select! {
-            Some(request) = self.commands.recv() => Happened::Asked(request),
-            progress = async { match right {
+        let mut in_line = pin!(async {
+            match right {
                 Right::Waiting(waiting) => waiting.next().await,
                 Right::Slot(_) | Right::None => std::future::pending().await,
-            } } => Happened::InLine(progress),
-            item = async { match &mut life.output { Some(output) => output.next().await, None => None } }, if reads => {
-                Happened::Printed(item)
             }
-            done = async { match &mut life.job { Some(job) => job.await, None => std::future::pending().await } } => {
-                life.job = None;
-                Happened::Job(done)
+        });
+        // In turns, so that neither who prints all the time nor who asks all the time keeps the other waiting.
+        let output_first = std::mem::take(&mut life.other_happened);
+        poll_fn(|context| {
+            let mut printed = |context: &mut Context<'_>| match &mut life.output {
+                Some(output) if reads => output.poll(context).map(Happened::Printed),
+                _ => Poll::Pending,
+            };
+            if output_first && let Poll::Ready(happened) = printed(context) {
+                return Poll::Ready(happened);
             }
-            logged = self.log.advance(), if may_log && self.log.is_busy() => Happened::Logged(logged),
-            () = self.record.advance(), if self.record.is_busy() => Happened::Recorded,
-            Ok(()) = self.sure.changed() => Happened::Standing(*self.sure.borrow_and_update()),
-            timer = async { match next_timer {
-                Some((timer, at)) => { life.alarm.at(at).await; timer }
-                None => std::future::pending().await,
-            } } => {
-                life.timers.remove(&timer);
-                Happened::Timer(timer)
+            if let Some(mut rare) = life.rarely.due(context) {
+                let counts = |(timer, _): &(&Timer, &Instant)| !(life.held_back && JUDGE_OUTPUT.contains(timer));
+                let next_timer =
+                    life.timers.iter().filter(counts).min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
+                let other = pin!(async {
+                    tokio::select! {
+                        Some(request) = self.commands.recv() => Happened::Asked(request),
+                        progress = in_line.as_mut() => Happened::InLine(progress),
+                        done = async { match &mut life.job { Some(job) => job.await, None => pending().await } } => {
+                            life.job = None;
+                            Happened::Job(done)
+                        }
+                        logged = self.log.advance(), if may_log && self.log.is_busy() => Happened::Logged(logged),
+                        () = self.record.advance(), if self.record.is_busy() => Happened::Recorded,
+                        Some(sure) = life.standing.next() => Happened::Standing(sure),
+                        timer = async { match next_timer {
+                            Some((timer, at)) => { life.alarm.at(at).await; timer }
+                            None => pending().await,
+                        } } => {
+                            life.timers.remove(&timer);
+                            Happened::Timer(timer)
+                        }
+                    }
+                });
+                if let Poll::Ready(happened) = other.poll(&mut rare) {
+                    life.other_happened = true;
+                    return Poll::Ready(happened);
+                }
             }
-        }
+            if output_first { Poll::Pending } else { printed(context) }
+        })
+        .await
     }
 
     /// Where what is spent is limited, a turn's result is shown when the store knows its cost: whoever asks for more then
@@ -172,6 +199,9 @@ impl Supervisor {
     }
 
     async fn take_in(&mut self, life: &mut Life, happened: Happened) -> Result<(), StoreError> {
+        if !matches!(happened, Happened::Printed(Some(OutputItem::Lines { .. }))) {
+            life.rarely.changed();
+        }
         match happened {
             Happened::Asked((command, reply)) => self.obey(life, command, reply).await,
             Happened::InLine(progress) => self.move_in_line(life, progress).await,
@@ -183,9 +213,11 @@ impl Supervisor {
                 for line in &lines {
                     self.take_line(life, line).await;
                 }
-                if self.may_log() {
-                    return self.log.advance_at_once().unwrap_or(Ok(()));
+                let logged = if self.may_log() { self.log.advance_at_once() } else { None };
+                if self.log.is_busy() {
+                    life.rarely.changed();
                 }
+                return logged.unwrap_or(Ok(()));
             }
             Happened::Printed(Some(OutputItem::Exited(exit))) => {
                 life.control = None;

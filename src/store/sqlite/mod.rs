@@ -252,11 +252,15 @@ impl Store for SqliteStore {
         self.read_settled("put_away_sessions", None, move |connection| put_away::page(connection, &query)).await
     }
 
+    fn append_at_once(&self, id: Uuid, epoch: u64, batch: &Batch) -> bool {
+        self.writer().is_ok_and(|writer| is_kept(self.journal.append(id, epoch, batch), &writer))
+    }
+
     async fn append(&self, id: Uuid, epoch: u64, batch: Batch) -> Result<(), StoreError> {
-        let writer = self.writer()?;
-        if is_kept(self.journal.append(id, epoch, &batch), &writer) {
+        if self.append_at_once(id, epoch, &batch) {
             return Ok(());
         }
+        let writer = self.writer()?;
         let work = move |connection: &Connection| {
             let is_new = log::append(connection, id, epoch, &batch)?;
             let after =
