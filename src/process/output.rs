@@ -21,6 +21,7 @@ use super::child::Child;
 use super::leaders::Leader;
 use super::lines::{Line, Stream};
 use super::pipe::{Pipe, Round};
+use crate::telemetry::rarely::Rarely;
 
 /// If an ended process can't be waited for yet (it should be), look again after this.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -70,6 +71,8 @@ pub struct Output {
     /// Everything has been read that will be; says whether the output is still held. Only the exit is to be told.
     end: Option<bool>,
     told_exit: bool,
+    /// When its exit and its standard error are looked at.
+    rarely: Rarely,
 }
 
 /// Reading what is left after the exit.
@@ -103,6 +106,7 @@ impl Output {
             look_again: None,
             end: None,
             told_exit: false,
+            rarely: Rarely::new(),
         }
     }
 
@@ -119,10 +123,23 @@ impl Output {
         if let Some(output_held) = self.end {
             return Poll::Ready(Some(self.tell_exit(output_held)));
         }
-        self.notice_exit(context);
+        // An agent mostly prints to its standard output. Whether anything else has come is looked at when it has, and
+        // always once it has exited.
+        if self.drain.is_some() {
+            self.rarely.changed();
+        }
+        let rare = self.rarely.due(context);
+        if let Some(rare) = &rare {
+            self.notice_exit(&mut Context::from_waker(rare));
+        }
         let mut lines = Vec::new();
         let stdout = self.stdout.read(context, &mut lines);
-        let stderr = self.stderr.read(context, &mut lines);
+        let stderr =
+            rare.map_or_else(Round::default, |rare| self.stderr.read(&mut Context::from_waker(&rare), &mut lines));
+        if stderr.bytes > 0 {
+            // There may be more.
+            self.rarely.changed();
+        }
         let bytes = stdout.bytes + stderr.bytes;
         self.end = self.ended(context, stdout, stderr);
         if self.end.is_some() {

@@ -1,14 +1,10 @@
-//! The supervisor's ears and mouth: turns what the agent prints into events and inputs, and words into lines
-//! for its stdin.
+//! The supervisor's ears: turns what the agent prints into events and inputs, and words into lines for its stdin.
 //!
 //! Every line becomes exactly one event, in the order in which it was printed. What a line means for the
 //! session's life is judged by its structure; no text is matched.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::AsyncWriteExt;
-use tokio::process::ChildStdin;
-use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::machine::{Verdict, Word};
@@ -21,10 +17,6 @@ use crate::claude::input::permission_mode;
 use crate::claude::line::RateLimit;
 use crate::claude::{ClaudeLine, PermissionQuestion, ResultLine, end_reason, parse_line};
 use crate::process::{Line, Stream};
-use crate::telemetry::tasks;
-
-/// Lines that may wait for the agent to read them.
-const STDIN_QUEUE: usize = 64;
 
 /// What the agent has said so far, as far as the end depends on it.
 #[derive(Debug, Default)]
@@ -198,35 +190,5 @@ pub(super) fn line_for(word: Word) -> Vec<u8> {
         Word::Initialize => control::initialize(&id),
         Word::Interrupt => control::interrupt(&id),
         Word::EndSession => control::end_session(&id),
-    }
-}
-
-/// The agent's stdin behind a bounded queue, written by a task of its own: an agent that does not read must
-/// not keep its supervisor from reading.
-#[derive(Debug)]
-pub(super) struct Mouth {
-    lines: mpsc::Sender<Vec<u8>>,
-}
-
-impl Mouth {
-    /// Takes the pipe over. It is closed when the mouth is dropped and everything has been written.
-    #[must_use]
-    pub(super) fn new(mut stdin: ChildStdin) -> Self {
-        let (lines, mut queue) = mpsc::channel::<Vec<u8>>(STDIN_QUEUE);
-        tasks::spawn("agent-stdin", async move {
-            while let Some(line) = queue.recv().await {
-                // An agent that has closed its stdin, or gone, is told of by its exit; there is nobody to write to.
-                if stdin.write_all(&line).await.is_err() || stdin.flush().await.is_err() {
-                    return;
-                }
-            }
-        });
-        Self { lines }
-    }
-
-    /// Queues a line. `false` if the agent has stopped reading and the queue is full, or has gone.
-    #[must_use]
-    pub(super) fn say(&self, line: Vec<u8>) -> bool {
-        self.lines.try_send(line).is_ok()
     }
 }

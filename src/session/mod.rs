@@ -23,6 +23,7 @@ mod log_and_feed_tests;
 pub mod login;
 pub mod machine;
 pub mod message;
+mod mouth;
 pub mod nodes;
 mod one_at_a_time;
 pub mod plan;

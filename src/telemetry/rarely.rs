@@ -55,11 +55,11 @@ impl Rarely {
     }
 
     /// With what they are to be looked at now; `None`: they need not be, and the task is woken when they must.
-    pub fn due(&mut self, context: &Context<'_>) -> Option<Context<'_>> {
+    pub fn due(&mut self, context: &Context<'_>) -> Option<Waker> {
         // Before the look at what was noted, or a wake between the two would be lost.
         self.noted.task.register(context.waker());
         let is_woken = self.noted.is_woken.load(Ordering::Relaxed) && self.noted.is_woken.swap(false, Ordering::AcqRel);
-        (std::mem::take(&mut self.changed) || is_woken).then(|| Context::from_waker(&self.waker))
+        (std::mem::take(&mut self.changed) || is_woken).then(|| self.waker.clone())
     }
 }
 
@@ -82,9 +82,9 @@ mod tests {
     /// A wait that counts how often it looks at the queue.
     async fn next(rarely: &mut Rarely, queue: &mut mpsc::Receiver<u8>, looks: &mut u32) -> Option<u8> {
         poll_fn(|context| {
-            let Some(mut rare) = rarely.due(context) else { return Poll::Pending };
+            let Some(rare) = rarely.due(context) else { return Poll::Pending };
             *looks += 1;
-            queue.poll_recv(&mut rare)
+            queue.poll_recv(&mut Context::from_waker(&rare))
         })
         .await
     }

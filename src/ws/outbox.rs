@@ -7,7 +7,7 @@
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt};
@@ -204,7 +204,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
         let Self { queue, wake, ping_at, filtered, .. } = self;
         let mut woken = pin!(wake.notified());
         poll_fn(|context| {
-            if let Some(mut rare) = others.rarely.due(context) {
+            if let Some(rare) = others.rarely.due(context) {
                 let other = pin!(async {
                     tokio::select! {
                         biased;
@@ -214,7 +214,7 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
                         outgoing = queue.recv() => outgoing.map_or(Other::Close(Close::Gone), Other::Send),
                     }
                 });
-                if let Poll::Ready(other) = other.poll(&mut rare) {
+                if let Poll::Ready(other) = other.poll(&mut Context::from_waker(&rare)) {
                     others.rarely.changed();
                     return Poll::Ready(Some(other));
                 }

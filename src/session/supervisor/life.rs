@@ -12,12 +12,13 @@ use super::clocks::ANSWER_TIME;
 use crate::api::event::SessionState;
 use crate::process::{Line, Output, OutputItem, Process, ProcessControl, SpawnError};
 use crate::session::admission::Progress;
-use crate::session::agent::{Ears, Mouth};
+use crate::session::agent::Ears;
 use crate::session::error::SessionError;
 use crate::session::handle::Request;
 use crate::session::login::Turn;
 use crate::session::machine::{Machine, Outcome, Timer};
 use crate::session::message::Messages;
+use crate::session::mouth::Mouth;
 use crate::session::questions::Questions;
 use crate::store::{SessionPatch, StoreError};
 use crate::telemetry::alarm::Alarm;
@@ -205,7 +206,7 @@ impl Life {
 
     /// Writes a line to the agent, if it listens. A full queue means an agent that does not read; its clock or the
     /// ladder will end it.
-    pub(super) fn say(&self, line: Vec<u8>) -> bool {
-        self.mouth.as_ref().is_some_and(|mouth| mouth.say(line))
+    pub(super) fn say(&mut self, line: Vec<u8>) -> bool {
+        self.mouth.as_mut().is_some_and(|mouth| mouth.say(line))
     }
 }

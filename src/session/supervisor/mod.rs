@@ -158,7 +158,7 @@ impl Supervisor {
             if output_first && let Poll::Ready(happened) = printed(context) {
                 return Poll::Ready(happened);
             }
-            if let Some(mut rare) = life.rarely.due(context) {
+            if let Some(rare) = life.rarely.due(context) {
                 let counts = |(timer, _): &(&Timer, &Instant)| !(life.held_back && JUDGE_OUTPUT.contains(timer));
                 let next_timer =
                     life.timers.iter().filter(counts).min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
@@ -182,7 +182,7 @@ impl Supervisor {
                         }
                     }
                 });
-                if let Poll::Ready(happened) = other.poll(&mut rare) {
+                if let Poll::Ready(happened) = other.poll(&mut Context::from_waker(&rare)) {
                     life.other_happened = true;
                     return Poll::Ready(happened);
                 }
@@ -240,7 +240,7 @@ impl Supervisor {
                 life.spawned_at = Instant::now();
                 life.last_output = life.spawned_at;
                 self.running.send_replace(Some(Running { pid: process.pid, at_rest_since: None }));
-                life.mouth = process.stdin.map(super::agent::Mouth::new);
+                life.mouth = process.stdin.map(super::mouth::Mouth::new);
                 life.output = Some(process.output);
                 life.control = Some(process.control);
                 life.ears = super::agent::Ears::default();

@@ -20,9 +20,14 @@ pub(crate) fn stands_still(pid: u32) -> bool {
 /// Has SIGSTOP been sent to it that it has not come to yet?
 fn is_to_stop(pid: u32) -> bool {
     const SIGSTOP: u64 = 1 << 18;
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let pending = status.lines().filter_map(|line| line.strip_prefix("SigPnd:").or(line.strip_prefix("ShdPnd:")));
-    pending.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok()).any(|mask| mask & SIGSTOP != 0)
+    ["SigPnd:", "ShdPnd:"].iter().any(|pending| mask(pid, pending).is_some_and(|mask| mask & SIGSTOP != 0))
+}
+
+/// A mask of its status; `None` if it has ended.
+fn mask(pid: u32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix(name))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
 }
 
 /// Its state: `R`, `S`, `T` (stopped), `Z` (zombie) …
@@ -99,9 +104,7 @@ pub(crate) fn with_environment(entry: &str) -> Vec<u32> {
 
 /// Its effective capabilities, one bit each.
 pub(crate) fn capabilities(pid: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("a living process");
-    let line = text.lines().find_map(|line| line.strip_prefix("CapEff:")).expect("its capabilities");
-    u64::from_str_radix(line.trim(), 16).expect("a number")
+    mask(pid, "CapEff:").expect("the capabilities of a living process")
 }
 
 /// Has it a controlling terminal?
