@@ -12,6 +12,7 @@
 mod child;
 mod control;
 mod error;
+mod handover;
 mod launch;
 mod leaders;
 mod lines;

@@ -20,11 +20,12 @@ use tokio::sync::oneshot;
 use super::child::{Child, Pipes};
 use super::control::{Process, ProcessControl};
 use super::error::SpawnError;
+use super::handover::Handover;
 use super::launch::{INSTANCE_VARIABLE, Launch, SESSION_VARIABLE, StdinMode};
 use super::leaders::{Leader, Leaders};
 use super::output::{Output, OutputSource};
 use super::reaper::reap_orphans;
-use super::unsafe_calls::{self, Become, Preparation, SHELL, Stack, Words};
+use super::unsafe_calls::{self, Become, Ground, Preparation, SHELL, Words};
 
 /// Starts that may wait for the thread. Many more than a gateway lets start at once.
 const WAITING: usize = 256;
@@ -58,7 +59,9 @@ impl Spawner {
         let (jobs, waiting) = sync_channel(WAITING);
         let leaders = Arc::new(Leaders::default());
         let for_thread = Arc::clone(&leaders);
-        std::thread::Builder::new().name("process-spawner".to_owned()).spawn(move || run(&waiting, &for_thread))?;
+        let handover = Handover::new()?;
+        let thread = std::thread::Builder::new().name("process-spawner".to_owned());
+        thread.spawn(move || run(&waiting, &for_thread, handover))?;
         Ok(the_spawner.insert(Self { jobs, leaders }).clone())
     }
 
@@ -98,9 +101,9 @@ impl Spawner {
     }
 }
 
-fn run(jobs: &Receiver<Job>, leaders: &Arc<Leaders>) {
+fn run(jobs: &Receiver<Job>, leaders: &Arc<Leaders>, mut handover: Handover) {
     let mut reaped_at = Instant::now();
-    let mut stack = Stack::default();
+    let mut ground = Ground::default();
     loop {
         let job = jobs.recv_timeout(REAP_EVERY);
         // The thread must outlive any one start: its end would be the end of every process it ever forked.
@@ -108,7 +111,7 @@ fn run(jobs: &Receiver<Job>, leaders: &Arc<Leaders>) {
             Ok(Job::Spawn { launch, runtime, reply }) => {
                 // Entered until the reply is taken: a process nobody wants is dropped, and killed, right here.
                 let _inside = runtime.enter();
-                drop(reply.send(start(&launch, leaders, &mut stack)));
+                drop(reply.send(start(&launch, leaders, &mut ground, &mut handover)));
                 true
             }
             Ok(Job::Reap { reply }) => {
@@ -135,13 +138,18 @@ fn run(jobs: &Receiver<Job>, leaders: &Arc<Leaders>) {
     }
 }
 
-fn start(launch: &Launch, leaders: &Arc<Leaders>, stack: &mut Stack) -> Result<Process, SpawnError> {
+fn start(
+    launch: &Launch,
+    leaders: &Arc<Leaders>,
+    ground: &mut Ground,
+    handover: &mut Handover,
+) -> Result<Process, SpawnError> {
     let failed = |error: std::io::Error| SpawnError::from_spawn(&error);
     let (theirs, pipes) = pipes(launch.stdin).map_err(failed)?;
-    let preparation = preparation(launch, theirs)?;
-    let pid = unsafe_calls::start(&preparation, stack).map_err(failed)?;
+    let handed = handover.fill(theirs).map_err(failed)?;
+    let pid = unsafe_calls::start(&preparation(launch, handed.stdio())?, ground).map_err(failed)?;
     // Their ends of the pipes must not stay open here: nobody would see the end of the output.
-    drop(preparation);
+    drop(handed);
     // From here on, an error drops the child, which is killed and waited for.
     let mut child = Child::new(pid, pipes).map_err(failed)?;
     let exited = child.watch().and_then(watch).map_err(failed)?;
@@ -176,7 +184,7 @@ fn pipes(stdin: StdinMode) -> std::io::Result<([OwnedFd; 3], Pipes)> {
     Ok(([input, output.into(), errors.into()], pipes))
 }
 
-fn preparation(launch: &Launch, stdio: [OwnedFd; 3]) -> Result<Preparation, SpawnError> {
+fn preparation<'a>(launch: &Launch, stdio: &'a [OwnedFd; 3]) -> Result<Preparation<'a>, SpawnError> {
     if launch.env.keys().any(|name| name.is_empty() || name.as_bytes().contains(&b'=')) {
         return Err(SpawnError::BadArgument("a variable's name is empty or holds '='"));
     }

@@ -136,7 +136,7 @@ impl Supervisor {
     }
 
     /// Waits for the next thing to happen. Every branch is cancel-safe, and what a branch waits for knows who waits also
-    /// when the branch is gone: see [`Rarely`]. Only the place in the line does not; there nothing is printed.
+    /// when the branch is gone: see [`Life::rarely`]. Only the place in the line does not; there nothing is printed.
     async fn wait(&mut self, life: &mut Life) -> Happened {
         self.hold_back(life, life.suspended || self.log.is_full());
         let reads = life.output.is_some() && !life.held_back;
