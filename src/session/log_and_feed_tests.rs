@@ -226,3 +226,23 @@ proptest! {
         runtime.block_on(live(history))?;
     }
 }
+
+#[tokio::test]
+async fn a_log_that_grows_line_by_line_never_keeps_more_than_its_limit() {
+    const LIMIT: u64 = 16 * 1024;
+    let (store, session) = (test_store(), sample::session(1));
+    let id = session.row.id;
+    store.create_session(session).await.unwrap();
+    let feed = Arc::new(Feed::new(0, 64 * 1024));
+    let mut log = LogWriter::new(id, 1, Arc::clone(&store), feed, 64 * 1024).limited_to(LIMIT);
+    for _ in 0..100 {
+        log.push_json(EventType::Claude, format!("\"{}\"", "x".repeat(300)).as_bytes());
+        if let Some(done) = log.advance_at_once() {
+            done.unwrap();
+        }
+        log.flush().await.unwrap();
+        let kept = store.bounds(id).await.unwrap().bytes;
+        assert!(kept <= LIMIT, "{kept} after event {}", log.last_seq());
+    }
+    assert!(store.bounds(id).await.unwrap().first > 1, "nothing was cut");
+}

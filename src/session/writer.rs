@@ -136,10 +136,8 @@ impl LogWriter {
     /// What trying again can't cure: another node owns the session, or its log is damaged.
     pub async fn advance(&mut self) -> Result<(), StoreError> {
         if self.under_way.is_none() {
-            let Some(batch) = self.encoder.take() else { return Ok(()) };
-            self.counters.tell();
-            let append = self.start_append(&batch);
-            self.under_way = Some((append, batch));
+            let Some(batch) = self.next_batch() else { return Ok(()) };
+            self.under_way = Some((self.start_append(&batch), batch));
         }
         let Some((append, _)) = &mut self.under_way else { return Ok(()) };
         let outcome = append.await;
@@ -159,10 +157,9 @@ impl LogWriter {
         if self.encoder.pending_bytes() > SHORT {
             return None;
         }
-        if self.under_way.is_none() && self.appends_only() {
-            let Some(batch) = self.encoder.take() else { return Some(Ok(())) };
-            self.counters.tell();
-            if self.store.append_at_once(self.session, self.epoch, &batch) {
+        if self.under_way.is_none() {
+            let Some(batch) = self.next_batch() else { return Some(Ok(())) };
+            if self.appends_only(&batch) && self.store.append_at_once(self.session, self.epoch, &batch) {
                 self.kept += batch.payload.len() as u64;
                 return Some(self.publish(&batch));
             }
@@ -171,9 +168,16 @@ impl LogWriter {
         self.advance().now_or_never()
     }
 
-    /// Is an append all that there is to do about what was taken in?
-    fn appends_only(&self) -> bool {
-        self.end.is_none() && self.recent.is_none() && (self.limit == 0 || self.kept <= self.limit)
+    fn next_batch(&mut self) -> Option<Batch> {
+        let batch = self.encoder.take()?;
+        self.counters.tell();
+        Some(batch)
+    }
+
+    /// Is an append all that there is to do about that batch?
+    fn appends_only(&self, batch: &Batch) -> bool {
+        let is_cut = self.limit > 0 && self.kept + batch.payload.len() as u64 > self.limit;
+        self.end.is_none() && self.recent.is_none() && !is_cut
     }
 
     /// Shows readers what the store has acknowledged.
@@ -209,8 +213,7 @@ impl LogWriter {
         let flushed = self.flush().await;
         self.push(EventType::Ended, data);
         self.end = Some(patch);
-        let Some(batch) = self.encoder.take() else { return flushed };
-        self.counters.tell();
+        let Some(batch) = self.next_batch() else { return flushed };
         self.start_append(&batch).await?;
         acknowledged();
         self.publish(&batch)?;
