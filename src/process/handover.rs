@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::io::{DupFlags, Errno, dup3};
+use rustix::io::{DupFlags, dup3, retry_on_intr};
 
 /// Three numbers, as low as they were free when this was made. Owned by the thread that starts processes.
 #[derive(Debug)]
@@ -60,12 +60,7 @@ impl Drop for Filled<'_> {
 }
 
 fn set(number: &mut OwnedFd, to: &OwnedFd) -> io::Result<()> {
-    loop {
-        match dup3(to, number, DupFlags::CLOEXEC) {
-            Err(Errno::INTR | Errno::BUSY) => {}
-            done => return Ok(done?),
-        }
-    }
+    Ok(retry_on_intr(|| dup3(to, number, DupFlags::CLOEXEC))?)
 }
 
 #[cfg(test)]

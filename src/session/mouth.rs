@@ -3,7 +3,7 @@
 //! Invariants: nobody waits for an agent that does not read, or its supervisor would not read it either; what may wait for
 //! it is bounded. It must not know what the lines mean.
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use tokio::io::AsyncWriteExt;
 use tokio::process::ChildStdin;
 use tokio::sync::mpsc;
@@ -39,9 +39,8 @@ impl Mouth {
                 let mut written = 0;
                 while let Some(rest) = line.get(written..).filter(|rest| !rest.is_empty()) {
                     // The pipe itself is asked: of a new one the runtime does not know yet that there is room.
-                    match rustix::io::write(&stdin, rest) {
+                    match retry_on_intr(|| rustix::io::write(&stdin, rest)) {
                         Ok(count) if count > 0 => written += count,
-                        Err(Errno::INTR) => {}
                         Err(Errno::AGAIN) => {
                             *self = Self::Behind(write_on(stdin, line.split_off(written)));
                             return true;

@@ -8,9 +8,10 @@
 //! that takes its waker back when it is dropped, unless it lives as long as the wait. It must not know what the sources
 //! are.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use futures_util::task::AtomicWaker;
 
@@ -54,6 +55,15 @@ impl Rarely {
         self.changed = true;
     }
 
+    /// Looks at them, if it is time: `look` is polled at most once, and what waits in it must keep the waker (see the
+    /// module). After something has happened they are looked at again.
+    pub fn poll<T>(&mut self, context: &Context<'_>, look: impl Future<Output = T>) -> Poll<T> {
+        let Some(rare) = self.due(context) else { return Poll::Pending };
+        let looked = pin!(look).poll(&mut Context::from_waker(&rare));
+        self.changed |= looked.is_ready();
+        looked
+    }
+
     /// With what they are to be looked at now; `None`: they need not be, and the task is woken when they must.
     pub fn due(&mut self, context: &Context<'_>) -> Option<Waker> {
         // Before the look at what was noted, or a wake between the two would be lost.
@@ -72,7 +82,6 @@ impl Default for Rarely {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::task::Poll;
 
     use futures_util::FutureExt;
     use tokio::sync::mpsc;

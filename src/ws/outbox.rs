@@ -7,7 +7,7 @@
 use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::{Sink, SinkExt};
@@ -204,20 +204,17 @@ impl<S: Sink<Message, Error = Error> + Unpin> Outbox<S> {
         let Self { queue, wake, ping_at, filtered, .. } = self;
         let mut woken = pin!(wake.notified());
         poll_fn(|context| {
-            if let Some(rare) = others.rarely.due(context) {
-                let other = pin!(async {
-                    tokio::select! {
-                        biased;
-                        reason = next_reason(&mut others.close) => Other::Close(reason),
-                        () = others.ping.at(*ping_at) => Other::Ping,
-                        _ = others.tell.tick(), if *filtered > 0 => Other::Tell,
-                        outgoing = queue.recv() => outgoing.map_or(Other::Close(Close::Gone), Other::Send),
-                    }
-                });
-                if let Poll::Ready(other) = other.poll(&mut Context::from_waker(&rare)) {
-                    others.rarely.changed();
-                    return Poll::Ready(Some(other));
+            let other = others.rarely.poll(context, async {
+                tokio::select! {
+                    biased;
+                    reason = next_reason(&mut others.close) => Other::Close(reason),
+                    () = others.ping.at(*ping_at) => Other::Ping,
+                    _ = others.tell.tick(), if *filtered > 0 => Other::Tell,
+                    outgoing = queue.recv() => outgoing.map_or(Other::Close(Close::Gone), Other::Send),
                 }
+            });
+            if other.is_ready() {
+                return other.map(Some);
             }
             if waits { woken.as_mut().poll(context).map(|()| None) } else { Poll::Ready(None) }
         })

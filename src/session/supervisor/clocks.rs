@@ -1,5 +1,6 @@
 //! The clocks of a session: how long each is, which of them stand still, and what the idle clock does half-way.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,9 +13,15 @@ use crate::session::machine::{Input, Rung, Timer};
 use crate::telemetry::time::now_ms;
 
 /// The clocks that judge the agent by what it prints: they stand still while nobody reads it.
-pub(super) const JUDGE_OUTPUT: [Timer; 5] = [Timer::Start, Timer::Idle, Timer::Leave, Timer::Background, Timer::Answer];
+const JUDGE_OUTPUT: [Timer; 5] = [Timer::Start, Timer::Idle, Timer::Leave, Timer::Background, Timer::Answer];
 /// The agent answers a control request at once, whatever it does; one that has not answered after this never will.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// The clock that rings next, and when.
+pub(super) fn next_timer(timers: &BTreeMap<Timer, Instant>, held_back: bool) -> Option<(Timer, Instant)> {
+    let counts = |(timer, _): &(&Timer, &Instant)| !(held_back && JUDGE_OUTPUT.contains(timer));
+    timers.iter().filter(counts).min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at))
+}
 
 impl Supervisor {
     /// While the agent is held back its silence is not its own. Afterwards it gets its whole time again, for

@@ -5,7 +5,7 @@
 //! It never waits for a reader, and for the store only through the log writer: while an append is under way
 //! it goes on reading the agent, until too much waits; then the agent's pipe is simply not read.
 
-use std::future::{Future, pending, poll_fn};
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -38,7 +38,7 @@ mod life;
 mod lines;
 mod permissions;
 
-use clocks::JUDGE_OUTPUT;
+use clocks::next_timer;
 use life::{Begun, Happened, JobDone, Life};
 
 /// What a session has of the right to a process.
@@ -145,7 +145,7 @@ impl Supervisor {
         let mut in_line = pin!(async {
             match right {
                 Right::Waiting(waiting) => waiting.next().await,
-                Right::Slot(_) | Right::None => std::future::pending().await,
+                Right::Slot(_) | Right::None => pending().await,
             }
         });
         // In turns, so that neither who prints all the time nor who asks all the time keeps the other waiting.
@@ -158,34 +158,30 @@ impl Supervisor {
             if output_first && let Poll::Ready(happened) = printed(context) {
                 return Poll::Ready(happened);
             }
-            if let Some(rare) = life.rarely.due(context) {
-                let counts = |(timer, _): &(&Timer, &Instant)| !(life.held_back && JUDGE_OUTPUT.contains(timer));
-                let next_timer =
-                    life.timers.iter().filter(counts).min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at));
-                let other = pin!(async {
-                    tokio::select! {
-                        Some(request) = self.commands.recv() => Happened::Asked(request),
-                        progress = in_line.as_mut() => Happened::InLine(progress),
-                        done = async { match &mut life.job { Some(job) => job.await, None => pending().await } } => {
-                            life.job = None;
-                            Happened::Job(done)
-                        }
-                        logged = self.log.advance(), if may_log && self.log.is_busy() => Happened::Logged(logged),
-                        () = self.record.advance(), if self.record.is_busy() => Happened::Recorded,
-                        Some(sure) = life.standing.next() => Happened::Standing(sure),
-                        timer = async { match next_timer {
-                            Some((timer, at)) => { life.alarm.at(at).await; timer }
-                            None => pending().await,
-                        } } => {
-                            life.timers.remove(&timer);
-                            Happened::Timer(timer)
-                        }
+            let other = life.rarely.poll(context, async {
+                let next_timer = next_timer(&life.timers, life.held_back);
+                tokio::select! {
+                    Some(request) = self.commands.recv() => Happened::Asked(request),
+                    progress = in_line.as_mut() => Happened::InLine(progress),
+                    done = async { match &mut life.job { Some(job) => job.await, None => pending().await } } => {
+                        life.job = None;
+                        Happened::Job(done)
                     }
-                });
-                if let Poll::Ready(happened) = other.poll(&mut Context::from_waker(&rare)) {
-                    life.other_happened = true;
-                    return Poll::Ready(happened);
+                    logged = self.log.advance(), if may_log && self.log.is_busy() => Happened::Logged(logged),
+                    () = self.record.advance(), if self.record.is_busy() => Happened::Recorded,
+                    Some(sure) = life.standing.next() => Happened::Standing(sure),
+                    timer = async { match next_timer {
+                        Some((timer, at)) => { life.alarm.at(at).await; timer }
+                        None => pending().await,
+                    } } => {
+                        life.timers.remove(&timer);
+                        Happened::Timer(timer)
+                    }
                 }
+            });
+            if other.is_ready() {
+                life.other_happened = true;
+                return other;
             }
             if output_first { Poll::Pending } else { printed(context) }
         })

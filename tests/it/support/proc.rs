@@ -25,9 +25,7 @@ fn is_to_stop(pid: u32) -> bool {
 
 /// A mask of its status; `None` if it has ended.
 fn mask(pid: u32, name: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let mask = status.lines().find_map(|line| line.strip_prefix(name))?;
-    u64::from_str_radix(mask.trim(), 16).ok()
+    u64::from_str_radix(&status_word(pid, name)?, 16).ok()
 }
 
 /// Its state: `R`, `S`, `T` (stopped), `Z` (zombie) …
@@ -148,6 +146,10 @@ fn stat(pid: u32) -> Option<Vec<String>> {
 }
 
 fn status_number(pid: u32, name: &str) -> Option<u64> {
+    status_word(pid, name)?.parse().ok()
+}
+
+fn status_word(pid: u32, name: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+    text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next().map(str::to_owned)
 }
