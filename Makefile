@@ -40,7 +40,7 @@ soak: ## run all tests with the full counts of their rows (long)
 	@scripts/tools.sh --tests
 	SOAK=1 cargo nextest run --all-features --locked --profile soak --no-fail-fast
 
-bench: ## run the benchmarks (about 20 minutes with the build)
+bench: ## run the benchmarks (10 minutes, and as long again for the first build)
 	cargo bench --features test-support --locked --bench micro
 	cargo bench --features test-support --locked --bench instructions
 	cargo bench --features test-support --locked --bench end_to_end -- --json target/end_to_end.json

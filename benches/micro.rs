@@ -33,7 +33,9 @@ mod subjects;
 use subjects::{CALL, Dispatch, FanOut, PUBLISHED, recorded, split};
 
 fn main() {
-    let mut criterion = Criterion::default().configure_from_args();
+    // Shorter than by default: with the end-to-end table `make bench` is to take no more than ten minutes.
+    let (warm_up, measured) = (Duration::from_secs(1), Duration::from_secs(2));
+    let mut criterion = Criterion::default().warm_up_time(warm_up).measurement_time(measured).configure_from_args();
     lines(&mut criterion);
     claude(&mut criterion);
     events(&mut criterion);
