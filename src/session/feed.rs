@@ -160,8 +160,9 @@ impl Feed {
         let tail = self.tail.lock();
         let Some(first) = tail.frames.front().map(|frame| frame.seq) else { return TailRead::Behind };
         let Some(skip) = (after_seq + 1).checked_sub(first) else { return TailRead::Behind };
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(tail.frames.len());
         let (mut to, mut frames, mut bytes) = (after_seq, 0, 0);
-        for frame in tail.frames.iter().skip(usize::try_from(skip).unwrap_or(usize::MAX)) {
+        for frame in tail.frames.range(skip..) {
             if frames >= max_frames || bytes >= max_bytes {
                 break;
             }

@@ -5,28 +5,21 @@
 //! as it came, so whoever calls [`Encoder::push`] with `claude` data must know that it is one valid JSON text.
 //!
 //! A payload is a version byte, then for each event its frame's length (u32, little endian), its kind's code
-//! (u8) and the frame: the whole text of a `session.event` notification. The store gets a long one packed: another
-//! version byte, the length of what follows the first (u32, little endian), and that as a block of LZ4.
+//! (u8) and the frame: the whole text of a `session.event` notification. The store gets a long one packed.
 
 use std::collections::VecDeque;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use uuid::Uuid;
 
+use super::packing::{PLAIN, unpacked};
 use crate::api::event::EventType;
 use crate::api::selector::{EventKind, TypeSet};
 use crate::store::{Batch, StoreError};
 use crate::telemetry::time::Stamp;
 
-const VERSION: u8 = 1;
-/// The version byte of a packed payload.
-const PACKED: u8 = 2;
-/// Shorter payloads are not packed: they cost little, and whoever waits for one event waits for nothing else.
-const WORTH_PACKING: usize = 4 * 1024;
-/// No block of LZ4 becomes more than so many times as long.
-const MOST_UNPACKED: usize = 255;
-/// A batch is closed once it holds so much: small enough that a kept frame keeps little else alive, large
-/// enough that the store's cost is spread over hundreds of events.
+/// A batch holds at most so much, or one event: little enough that a kept frame keeps little else alive, and enough
+/// that the store's cost is spread over hundreds of events.
 const BATCH_BYTES: usize = 256 * 1024;
 /// Short batches share a piece of memory of so many bytes: what comes line by line, for hours, is otherwise as many
 /// pieces to be had and given back, and those of a whole tail at once when a session ends.
@@ -99,6 +92,8 @@ pub struct Encoder {
     types: TypeSet,
     /// Its bytes, and behind them room for those of the next one.
     payload: BytesMut,
+    /// What the batch before it held: the next one's room, so that a burst is not moved time and again as it grows.
+    last_bytes: usize,
 }
 
 impl Encoder {
@@ -114,6 +109,7 @@ impl Encoder {
             first_seq: next_seq,
             types: TypeSet::default(),
             payload: BytesMut::new(),
+            last_bytes: 0,
         }
     }
 
@@ -132,9 +128,16 @@ impl Encoder {
     /// Adds an event. `data` must be one valid JSON text.
     pub fn push(&mut self, kind: impl Into<EventKind>, at_ms: u64, data: &[u8]) {
         let kind = kind.into();
-        make_room(&mut self.payload, 1 + HEADER + PREFIX.len() + self.middle.len() + data.len() + 120);
+        let most = 1 + HEADER + PREFIX.len() + self.middle.len() + data.len() + 120;
+        if self.payload.len() + most > BATCH_BYTES
+            && let Some(batch) = self.close()
+        {
+            self.closed_bytes += batch.payload.len();
+            self.closed.push_back(batch);
+        }
+        self.make_room(most);
         if self.payload.is_empty() {
-            self.payload.put_u8(VERSION);
+            self.payload.put_u8(PLAIN);
             self.first_seq = self.next_seq;
         }
         let header = self.payload.len();
@@ -159,11 +162,15 @@ impl Encoder {
         }
         self.types = self.types.with(kind);
         self.next_seq += 1;
-        if self.payload.len() >= BATCH_BYTES
-            && let Some(batch) = self.close()
-        {
-            self.closed_bytes += batch.payload.len();
-            self.closed.push_back(batch);
+    }
+
+    /// Room for `more` bytes. It grows by doubling, but not past what a batch takes: room that stays empty is not
+    /// counted as waiting, and is kept for as long as one of the batch's frames.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.payload.len() + more;
+        if needed > self.payload.capacity() {
+            let likely = (self.payload.len() * 2).max(self.last_bytes + self.last_bytes / 8);
+            self.payload = copied(&self.payload, needed.max(likely.clamp(SHARED_BYTES, BATCH_BYTES)));
         }
     }
 
@@ -182,7 +189,13 @@ impl Encoder {
         if self.payload.is_empty() {
             return None;
         }
-        let is_long = self.payload.len() > SHARED_BYTES;
+        let held = self.payload.len();
+        if self.payload.capacity() > SHARED_BYTES.max(held * 2) {
+            // Less came than was made room for.
+            self.payload = copied(&self.payload, SHARED_BYTES.max(held));
+        }
+        self.last_bytes = held;
+        let is_long = held > SHARED_BYTES;
         let payload = if is_long { std::mem::take(&mut self.payload) } else { self.payload.split() };
         let batch = Batch {
             first_seq: self.first_seq,
@@ -192,39 +205,6 @@ impl Encoder {
         };
         self.types = TypeSet::default();
         Some(batch)
-    }
-}
-
-/// The batch as a store gets it. Claude's lines repeat themselves: a long payload is packed to a half or a fifth, and
-/// what is written, kept and sent to a store on another machine is so much less.
-#[must_use]
-pub fn packed(batch: &Batch) -> Batch {
-    let Some((&VERSION, events)) = batch.payload.split_first().filter(|_| batch.payload.len() >= WORTH_PACKING) else {
-        return batch.clone();
-    };
-    // A batch is bounded by its bytes and the longest line, far below 4 GiB.
-    let block = lz4_flex::compress_prepend_size(events);
-    if 1 + block.len() >= events.len() {
-        return batch.clone();
-    }
-    // A copy that is as long as its bytes: the block has room for what can't be packed at all.
-    Batch { payload: [&[PACKED], block.as_slice()].concat().into(), ..*batch }
-}
-
-/// The payload of a packed one; any other as it is.
-fn unpacked(payload: &Bytes) -> Result<Bytes, StoreError> {
-    let Some((&PACKED, rest)) = payload.split_first() else { return Ok(payload.clone()) };
-    let damaged = || StoreError::Damaged("a packed event batch can't be unpacked".to_owned());
-    let (length, block) = lz4_flex::block::uncompressed_size(rest).map_err(|_| damaged())?;
-    if length > block.len().saturating_mul(MOST_UNPACKED) {
-        return Err(damaged());
-    }
-    let mut events = vec![0; 1 + length];
-    let (version, rest) = events.split_at_mut(1);
-    version.fill(VERSION);
-    match lz4_flex::block::decompress_into(block, rest) {
-        Ok(written) if written == length => Ok(events.into()),
-        _ => Err(damaged()),
     }
 }
 
@@ -249,7 +229,7 @@ pub fn decode_stored(batch: &Batch) -> Result<Vec<Frame>, StoreError> {
 pub fn decode(batch: &Batch) -> Result<Vec<Frame>, StoreError> {
     let damaged = || StoreError::Damaged("an event batch has an unknown form".to_owned());
     let payload = &batch.payload;
-    if payload.first() != Some(&VERSION) {
+    if payload.first() != Some(&PLAIN) {
         return Err(damaged());
     }
     let mut frames =
@@ -270,16 +250,11 @@ pub fn decode(batch: &Batch) -> Result<Vec<Frame>, StoreError> {
     if seq == batch.last_seq + 1 { Ok(frames) } else { Err(damaged()) }
 }
 
-/// Room for `more` bytes. It grows by doubling, but not past what a batch takes: room that stays empty is not counted
-/// as waiting, and is kept for as long as one of the batch's frames.
-fn make_room(payload: &mut BytesMut, more: usize) {
-    let needed = payload.len() + more;
-    if needed > payload.capacity() {
-        let capacity = needed.max((payload.len() * 2).clamp(SHARED_BYTES, BATCH_BYTES + more));
-        let mut roomier = BytesMut::with_capacity(capacity);
-        roomier.put_slice(payload);
-        *payload = roomier;
-    }
+/// The same bytes in a piece of memory of their own, with room for `capacity`.
+fn copied(bytes: &[u8], capacity: usize) -> BytesMut {
+    let mut copy = BytesMut::with_capacity(capacity);
+    copy.put_slice(bytes);
+    copy
 }
 
 fn digits(number: u64) -> usize {
@@ -307,6 +282,7 @@ mod tests {
     use super::*;
     use crate::api::event::Event;
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
 
     fn notification(text: &[u8]) -> serde_json::Value {
         serde_json::from_slice(text).unwrap()
@@ -347,7 +323,7 @@ mod tests {
         }
         assert!(encoder.pending_bytes() > 1_000_000);
         let batches: Vec<_> = std::iter::from_fn(|| encoder.take()).collect();
-        assert!(batches.iter().all(|batch| batch.payload.len() < BATCH_BYTES + 11_000));
+        assert!(batches.iter().all(|batch| batch.payload.len() <= BATCH_BYTES));
         let numbers: Vec<_> = batches.iter().flat_map(|batch| decode(batch).unwrap()).map(|frame| frame.seq).collect();
         assert_eq!(numbers, (1..=100).collect::<Vec<_>>());
         assert_eq!(encoder.pending_bytes(), 0);
@@ -362,9 +338,9 @@ mod tests {
                 encoder.push(EventType::Claude, 0, line.as_bytes());
                 assert!(encoder.payload.capacity() <= BATCH_BYTES + length + 1_000, "{length}");
             }
-            let counted = encoder.pending_bytes();
+            let counted = encoder.closed_bytes;
             // A batch's bytes are the whole of its memory, or it could not be had back alone.
-            let held: usize = std::iter::from_fn(|| encoder.take())
+            let held: usize = std::iter::from_fn(|| encoder.closed.pop_front())
                 .map(|batch| batch.payload.try_into_mut().expect("nobody else holds it").capacity())
                 .sum();
             let left_empty = held - counted;
@@ -390,6 +366,26 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_as_long_as_the_one_before_it_is_never_moved_while_it_grows() {
+        let mut encoder = Encoder::new(Uuid::nil(), 1);
+        let line = format!("\"{}\"", "x".repeat(300));
+        let mut moved = |events: usize| {
+            let mut places = BTreeSet::new();
+            for _ in 0..events {
+                encoder.push(EventType::Claude, 0, line.as_bytes());
+                places.insert(encoder.payload.as_ptr());
+            }
+            places.len() - std::iter::from_fn(|| encoder.take()).count()
+        };
+        for events in [100, 400] {
+            assert!(moved(events) > 0, "{events} events");
+            assert_eq!(moved(events), 0, "{events} events");
+        }
+        // Of a burst the first batch at most.
+        assert!(moved(10_000) <= 1);
+    }
+
+    #[test]
     fn a_payload_that_is_cut_short_is_damaged_and_not_a_panic() {
         let mut encoder = Encoder::new(Uuid::nil(), 1);
         encoder.push(EventType::State, 0, b"{}");
@@ -397,59 +393,6 @@ mod tests {
         for length in 0..whole.payload.len() {
             let cut = Batch { payload: whole.payload.slice(..length), ..whole.clone() };
             assert!(decode(&cut).is_err(), "cut to {length}");
-        }
-    }
-
-    fn long_batch() -> Batch {
-        let mut encoder = Encoder::new(Uuid::from_u128(7), 1);
-        for number in 0..200 {
-            encoder.push(EventType::Claude, number, format!(r#"{{"type":"x","n":{number}}}"#).as_bytes());
-        }
-        encoder.take().unwrap()
-    }
-
-    #[test]
-    fn a_long_batch_is_packed_for_the_store_and_comes_back() {
-        let whole = long_batch();
-        let stored = packed(&whole);
-        assert!(stored.payload.len() * 4 < whole.payload.len(), "{} bytes", stored.payload.len());
-        assert_eq!((stored.first_seq, stored.last_seq, stored.types), (1, 200, whole.types));
-        assert_eq!(decode_stored(&stored), decode(&whole));
-        // The frames in memory are never packed.
-        assert!(decode(&stored).is_err());
-    }
-
-    #[test]
-    fn what_is_short_or_can_not_be_packed_is_stored_as_it_is() {
-        let mut encoder = Encoder::new(Uuid::nil(), 1);
-        encoder.push(EventType::State, 0, b"{}");
-        let short = encoder.take().unwrap();
-        assert_eq!(packed(&short), short);
-        // No text repeats itself as little.
-        let mut noise = vec![VERSION];
-        let mut state = 1_u64;
-        noise.extend(
-            std::iter::repeat_with(|| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 56) as u8
-            })
-            .take(10_000),
-        );
-        let noise = Batch { payload: noise.into(), ..short };
-        assert_eq!(packed(&noise), noise);
-    }
-
-    #[test]
-    fn a_packed_payload_that_is_damaged_is_told_as_such() {
-        let whole = packed(&long_batch());
-        for length in 0..whole.payload.len() {
-            let cut = Batch { payload: whole.payload.slice(..length), ..whole.clone() };
-            assert!(decode_stored(&cut).is_err(), "cut to {length}");
-        }
-        for length in [0, 1, u32::MAX] {
-            let mut payload = whole.payload.to_vec();
-            payload[1..5].copy_from_slice(&length.to_le_bytes());
-            assert!(decode_stored(&Batch { payload: payload.into(), ..whole.clone() }).is_err(), "{length}");
         }
     }
 

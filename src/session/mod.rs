@@ -26,6 +26,7 @@ pub mod message;
 mod mouth;
 pub mod nodes;
 mod one_at_a_time;
+mod packing;
 pub mod plan;
 pub mod policy;
 mod questions;

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::backoff::Backoff;
 use super::feed::Feed;
-use super::log::{self, Encoder, decode};
+use super::log::{Encoder, decode};
+use super::packing;
 use super::recent::Recent;
 use crate::api::event::EventType;
 use crate::api::selector::EventKind;
@@ -221,7 +222,7 @@ impl LogWriter {
     }
 
     fn start_append(&mut self, batch: &Batch) -> Append {
-        let batch = log::packed(batch);
+        let batch = packing::packed(batch);
         let (store, session, epoch) = (Arc::clone(&self.store), self.session, self.epoch);
         self.kept += batch.payload.len() as u64;
         let (kept, limit) = (self.kept, self.limit);
