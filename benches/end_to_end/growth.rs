@@ -88,9 +88,8 @@ fn log_length(size: Size) -> Vec<Value> {
 fn store_size(size: Size) -> Vec<Value> {
     let mut list = Series::new("store", "session.list", "ended sessions in the store, 100 events each", "µs");
     let mut attach = Series::new("store", "session.attach", "ended sessions in the store, 100 events each", "µs");
-    let counts: &[u64] = if size.quick { &[20, 200] } else { &[100, 1_000, 10_000, 100_000] };
-    for &count in counts {
-        let (lists, attaches) = filled_store::times(count, size);
+    let counts: &[u64] = if size.quick { &[20, 200] } else { &[filled_store::FEW, 1_000, 10_000, 100_000] };
+    for (&count, (lists, attaches)) in counts.iter().zip(filled_store::times(counts, size)) {
         list.push(count, lists);
         attach.push(count, attaches);
     }

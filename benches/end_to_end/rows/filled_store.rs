@@ -12,10 +12,10 @@ use crate::socket::Socket;
 use crate::statistics::{Samples, percentile};
 use crate::table::{Peer, Row, Target};
 
-/// Both stores have at least so many sessions: a page of the list is as long in both, and no round attaches a session
+/// Every store has at least so many sessions: a page of the list is as long in all, and no round attaches a session
 /// that its connection has attached before. Such an attach is cheaper: it is not told to the audit log, so that nothing
 /// is written beside it and the readers keep their pages.
-const FEW: u64 = 200;
+pub(crate) const FEW: u64 = 200;
 /// Lines that are appended to see how long that takes.
 const APPENDED: u64 = 50_000;
 
@@ -52,11 +52,11 @@ pub(crate) fn measure(size: Size) -> Vec<Row> {
     ]
 }
 
-/// Microseconds of a list and of an attach beside so many ended sessions of a hundred events.
-pub(crate) fn times(sessions: u64, size: Size) -> (f64, f64) {
-    let mut subject = Subject::with(sessions, 100);
-    take(std::slice::from_mut(&mut subject), size);
-    (subject.list.median(), subject.attach.median())
+/// Microseconds of a list and of an attach beside so many ended sessions of a hundred events, for each number of them.
+pub(crate) fn times(sessions: &[u64], size: Size) -> Vec<(f64, f64)> {
+    let mut subjects: Vec<_> = sessions.iter().map(|&sessions| Subject::with(sessions, 100)).collect();
+    take(&mut subjects, size);
+    subjects.iter().map(|subject| (subject.list.median(), subject.attach.median())).collect()
 }
 
 impl Subject {
