@@ -1,7 +1,8 @@
 # Short names for what people do with this project. The work is in scripts/ and in cargo.
 
 .DEFAULT_GOAL := help
-.PHONY: help tools build demo serve test lint doc fmt docker-test soak bench bench-quick plots clean
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+.PHONY: help tools build profiled demo serve test lint doc fmt docker-test soak bench bench-quick plots clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,6 +12,12 @@ tools: ## install what tests and the demo need besides Rust, below .tools/
 
 build: ## build the release program, target/release/cc-gateway
 	cargo build --release --locked
+
+profiled: $(TARGET)/profiled/cc-gateway ## build the release program by a profile of itself at work, target/profiled/cc-gateway (takes three times as long)
+
+$(TARGET)/profiled/cc-gateway: Cargo.toml Cargo.lock scripts/profiled.sh $(shell find src -name '*.rs')
+	@scripts/tools.sh --profile
+	@scripts/profiled.sh
 
 demo: ## show it at work: start everything, ask one question, stop (LOGIN=1: with your Claude login)
 	@scripts/demo.sh
@@ -40,18 +47,20 @@ soak: ## run all tests with the full counts of their rows (long)
 	@scripts/tools.sh --tests
 	SOAK=1 cargo nextest run --all-features --locked --profile soak --no-fail-fast
 
-bench: ## run the benchmarks (10 minutes, and as long again for the first build)
+bench: profiled ## run the benchmarks (10 minutes; what they need is built first, for twice as long)
 	cargo bench --features test-support --locked --bench micro
 	cargo bench --features test-support --locked --bench instructions
-	cargo bench --features test-support --locked --bench end_to_end -- --json target/end_to_end.json
+	cargo bench --features test-support --locked --bench end_to_end -- \
+		--gateway "$(TARGET)/profiled/cc-gateway" --json "$(TARGET)/end_to_end.json"
 
 bench-quick: ## a quick look at what the benchmarks do: nothing may be lost, and the figures mean little
 	cargo bench --features test-support --locked --bench micro -- --quick
 	cargo bench --features test-support --locked --bench end_to_end -- --quick
 
-plots: ## measure how costs grow, and draw it (docs/growth-*.svg)
-	cargo bench --features test-support --locked --bench end_to_end -- --growth --json target/growth.json
-	scripts/plots.py target/growth.json docs
+plots: profiled ## measure how costs grow, and draw it (docs/growth-*.svg)
+	cargo bench --features test-support --locked --bench end_to_end -- \
+		--gateway "$(TARGET)/profiled/cc-gateway" --growth --json "$(TARGET)/growth.json"
+	scripts/plots.py "$(TARGET)/growth.json" docs
 
 clean: ## remove what was built; .tools stays
 	cargo clean

