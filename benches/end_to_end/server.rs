@@ -79,18 +79,18 @@ impl Gateway {
         all.extend(settings.iter().cloned());
         let variables = all.into_iter().map(|(leaf, value)| (format!("CC_GATEWAY_{}", leaf.to_uppercase()), value));
         let log = std::fs::File::create(path("gateway.log")).expect("a file for its log");
-        let mut process =
-            Command::new(PROGRAM.get().map_or(Path::new(env!("CARGO_BIN_EXE_cc-gateway")), PathBuf::as_path))
-                .arg("serve")
-                .env_clear()
-                .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-                .envs(variables)
-                .current_dir(directory.path())
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(log)
-                .spawn()
-                .expect("the gateway starts");
+        let program = PROGRAM.get().map_or(Path::new(env!("CARGO_BIN_EXE_cc-gateway")), PathBuf::as_path);
+        let mut process = Command::new(program)
+            .arg("serve")
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .envs(variables)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the gateway starts");
         let mut ready = String::new();
         BufReader::new(process.stdout.take().expect("its output")).read_line(&mut ready).expect("its first line");
         let ready: Value = serde_json::from_str(&ready).unwrap_or_else(|_| {
