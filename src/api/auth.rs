@@ -22,6 +22,6 @@ impl std::fmt::Debug for ReauthenticateParams {
 pub struct ReauthenticateResult {
     /// When the connection's token ends now, RFC 3339. The connection is closed with 4001 then.
     pub expires_at: String,
-    /// Seconds until then.
+    /// Whole seconds until then.
     pub expires_in: u64,
 }

@@ -265,7 +265,7 @@ impl Tokens {
             sid: grant.login.to_string(),
             iat: now,
             nbf: now,
-            exp: now.saturating_add(self.lifetime_seconds),
+            exp: now.saturating_add(self.longest_seconds()),
             username: grant.username.clone(),
             role: grant.role,
             scope: write_scopes(&grant.scopes),
@@ -277,6 +277,12 @@ impl Tokens {
         #[expect(clippy::expect_used, reason = "the key has signed when it was loaded, and these claims become JSON")]
         let token = encode(&header, &claims, &signer.key).expect("a token can always be made");
         AccessToken { token: token.into(), expires_in: self.lifetime_seconds }
+    }
+
+    /// From `iat` to `exp`: `iat` is the second that has begun, and what is left of it is not the caller's, who is
+    /// promised the whole lifetime. Without it, a token of one second may end in the millisecond it is made.
+    fn longest_seconds(&self) -> u64 {
+        self.lifetime_seconds.saturating_add(1)
     }
 
     /// Checks a token and says who it is for. A token ends at `exp` plus the leeway exactly; the
@@ -343,10 +349,10 @@ impl Tokens {
     }
 
     fn verify_times(&self, claims: &Claims) -> Result<(), Refusal> {
-        // What we issue begins when it is made and lives no longer than the setting. A longer life is
-        // another's work, or was issued under a longer setting that no longer holds.
+        // What we issue begins when it is made and lives no longer than this. A longer life is another's work, or was
+        // issued under a longer setting that no longer holds.
         let lifetime = claims.exp.checked_sub(claims.iat).ok_or(Refusal::Lifetime)?;
-        if lifetime > self.lifetime_seconds {
+        if lifetime > self.longest_seconds() {
             return Err(Refusal::Lifetime);
         }
         let now = (self.now)();

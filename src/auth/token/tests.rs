@@ -172,6 +172,7 @@ fn bad_tokens() -> Vec<(&'static str, String, Refusal)> {
             Expired,
         ),
         ("exp zero", claim("exp", 0), Lifetime),
+        ("exp a second over the longest", claim("exp", NOW + 1_802), Lifetime),
         ("exp huge", claim("exp", u64::MAX), Lifetime),
         ("exp far", claim("exp", NOW + 10 * 365 * 86_400), Lifetime),
         (
@@ -348,7 +349,7 @@ fn an_issued_token_is_accepted_with_its_roles_scopes() {
         assert_eq!(issued.expires_in, 1_800);
         let principal = gateway.tokens.verify(issued.token.expose_secret()).unwrap();
         assert_eq!((principal.role, &principal.scopes), (role, &role.scopes()));
-        assert_eq!(principal.expires_at, NOW + 1_800);
+        assert_eq!(principal.expires_at, NOW + 1_801, "the second it was made in is not counted");
         assert_eq!(principal.username, "ada");
     }
 }
@@ -362,7 +363,7 @@ fn an_issued_token_has_the_header_and_claims_that_are_promised() {
     };
     assert_eq!(part(0), header());
     let made = without(without(part(1), "jti"), "sid");
-    assert_eq!(made, without(without(with(claims(), "exp", NOW + 1_800), "jti"), "sid"));
+    assert_eq!(made, without(without(with(claims(), "exp", NOW + 1_801), "jti"), "sid"));
     let message = token.rsplit_once('.').unwrap().0;
     assert!(token.ends_with(&b64(hmac::<Sha256>(SECRET.as_bytes(), message.as_bytes(), 64))), "an HMAC by hand agrees");
 }

@@ -6,7 +6,7 @@ use crate::api::auth::ReauthenticateResult;
 use crate::api::method::AuthReauthenticate;
 use crate::api::{ErrorKind, RpcError};
 use crate::rpc::register::{Registrar, Request};
-use crate::telemetry::time::{now_seconds, rfc3339_ms};
+use crate::telemetry::time::{now_ms, rfc3339_ms};
 
 pub(in crate::rpc) fn register(registrar: &mut Registrar) -> Result<(), RegisterMethodError> {
     registrar.on::<AuthReauthenticate, _, _, _>(reauthenticate)
@@ -26,8 +26,6 @@ async fn reauthenticate(request: Request<AuthReauthenticate>) -> Result<Reauthen
     }
     request.peer.renew(&fresh);
     tracing::info!(connection = %request.peer.id, "a connection goes on with a new token");
-    Ok(ReauthenticateResult {
-        expires_at: rfc3339_ms(fresh.expires_at.saturating_mul(1_000)),
-        expires_in: fresh.expires_at.saturating_sub(now_seconds()),
-    })
+    let ends_ms = fresh.expires_at.saturating_mul(1_000);
+    Ok(ReauthenticateResult { expires_at: rfc3339_ms(ends_ms), expires_in: ends_ms.saturating_sub(now_ms()) / 1_000 })
 }

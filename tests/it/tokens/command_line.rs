@@ -9,7 +9,8 @@ use crate::support::program::{caller_environment, cc_gateway};
 
 #[tokio::test]
 async fn a_saved_login_is_renewed_when_its_token_has_ended_and_ends_with_a_logout() {
-    let mut gateway = Gateway::builder().setting("access_token_seconds", 1).start().await;
+    // Shorter than what a command wants left of a token (30 s), and longer than any command here takes.
+    let mut gateway = Gateway::builder().setting("access_token_seconds", 20).start().await;
     let env = caller_environment(&gateway);
     let password = gateway.path("admin-password").display().to_string();
     let done = cc_gateway(&["login", "--username", "admin", "--password-file", &password], &env, "").await;
