@@ -345,7 +345,7 @@ async fn m1_what_a_dead_gateway_left_is_counted_by_the_next_one() {
     let mut gateway = Gateway::builder().start().await;
     let mut client = gateway.client().await;
     let session =
-        client.start(json!({"prompt": "child setsid; child ignoreterm; touch there; ignore all; silent"})).await;
+        client.start(json!({"prompt": "ignore all; child setsid; child ignoreterm; touch there; silent"})).await;
     until_file(&gateway, session, "there").await;
     gateway.kill9().await;
     // The agent and what it has started: nothing of it heeds the signal that tells of the gateway's death.

@@ -7,7 +7,7 @@ use http::Method;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Gateway, http as web};
+use crate::support::{Gateway, http as web, metrics};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -141,6 +141,8 @@ async fn metrics_can_be_parsed_and_hold_every_family_after_a_session() {
     client.ok("session.stop", json!({"session_id": session})).await;
     client.until_ended(session).await;
     client.close().await;
+    // The client sees the end before the gateway has counted it.
+    metrics::until(gateway.http, "cc_gateway_connections_closed_total{reason=\"done\"}", 1.0).await;
     web::get(gateway.ws, "/ws").await;
     let response = web::get(gateway.http, "/metrics").await;
     assert_eq!(response.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");

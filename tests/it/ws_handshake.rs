@@ -1,7 +1,5 @@
 //! Before the 101: what is no handshake is refused with a reason, and nothing is negotiated that we do not do.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 
 use crate::support::raw_socket::{Frame, RawSocket, handshake};
@@ -45,11 +43,9 @@ async fn a3_a_bad_handshake_is_refused_with_a_reason() {
     let token = gateway.login().await;
     let bad = bad_handshakes(&token);
     for (name, request, expected) in &bad {
-        let asked = Instant::now();
         let mut socket = RawSocket::connect(gateway.ws).await;
         socket.send(request.as_bytes()).await;
         let (status, head, body) = socket.answer().await;
-        assert!(asked.elapsed() < Duration::from_secs(5), "{name}: refused only after {:?}", asked.elapsed());
         assert_eq!(status, *expected, "{name}: {head}");
         let head = head.to_ascii_lowercase();
         assert!(head.contains("content-type: application/problem+json"), "{name}: {head}");

@@ -156,7 +156,8 @@ async fn a_command_that_fails_says_its_exit_code_or_signal() {
         let (_, completed) = to_the_end(&mut client).await;
         assert_eq!((&completed["status"], &completed["exit_code"]), (&json!("failed"), &json!(code)), "{script}");
     }
-    let params = json!({"command": command("silent"), "timeout": 0.5});
+    // By then the agent must catch the signal, or it would die of it.
+    let params = json!({"command": command("silent"), "timeout": 4});
     client.ok("execute", params).await;
     client.notification("process.started").await;
     let completed = client.notification("process.completed").await;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{connect, to_the_end};
 use crate::support::client::session_id;
-use crate::support::{Gateway, http};
+use crate::support::{Client, Gateway, http};
 
 #[tokio::test]
 async fn e11_a_program_or_a_flag_that_is_not_allowed_starts_nothing() {
@@ -128,21 +128,25 @@ async fn long_lines_are_cut_into_pieces_that_make_them_whole_again() {
 
 #[tokio::test]
 async fn pings_come_to_the_dialects_door_and_an_unanswered_one_closes_nothing() {
-    let gateway = Gateway::builder().setting("ping_interval_seconds", 0.2).start().await;
-    let mut client = connect(&gateway).await;
-    let mut last = 0.0;
-    for _ in 0..6 {
-        let timestamp = client.notification("ping").await["timestamp"].as_f64().unwrap();
-        assert!(timestamp > last, "{timestamp} after {last}");
-        last = timestamp;
-    }
+    let gateway = Gateway::builder().setting("ping_interval_seconds", 2).start().await;
+    let token = gateway.login().await;
+    let mut client = Client::connect(gateway.ws, "/ws/mcp", &token).await;
+    let mut plain = Client::connect(gateway.ws, "/ws", &token).await;
+    // Whoever is silent is given up before the third.
+    let three = async {
+        let mut last = 0.0;
+        for _ in 0..3 {
+            let timestamp = client.notification("ping").await["timestamp"].as_f64().unwrap();
+            assert!(timestamp > last, "{timestamp} after {last}");
+            last = timestamp;
+        }
+    };
+    // At the other door they come only to those who have used the dialect.
+    tokio::join!(three, plain.expect_silence(Duration::from_secs(5)));
     client.notify("pong", json!({})).await;
     assert_eq!(client.ok("pong", json!({})).await, json!({"status": "ok"}));
     assert_eq!(client.ok("hook_status", json!({})).await["enabled"], false);
 
-    // At the other door they come only to those who have used the dialect.
-    let mut plain = gateway.client().await;
-    plain.expect_silence(Duration::from_millis(500)).await;
     plain.error("control", json!({"type": "PAUSE"})).await;
     plain.notification("ping").await;
 }

@@ -31,7 +31,8 @@ async fn a_session_waits_for_its_background_task_and_ends_with_what_came_of_it()
 #[tokio::test]
 async fn a_background_task_that_takes_too_long_is_ended_and_the_session_completes() {
     let api = MessagesApi::start();
-    let mut gateway = Gateway::builder().real_agent(&api).setting("background_grace_seconds", 0.5).start().await;
+    // By then the task must have begun: that is waited for below.
+    let mut gateway = Gateway::builder().real_agent(&api).setting("background_grace_seconds", 4).start().await;
     let mut client = gateway.client().await;
     let prompt = format!("[[bgbash:touch begun; {RUN_ON}]] [[text:it runs]]");
     let session = client.start(json!({"prompt": prompt, "allowed_tools": ["Bash"]})).await;

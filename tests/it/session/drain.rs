@@ -142,18 +142,16 @@ async fn k6_half_sent_headers_logins_and_agents_that_never_start_do_not_hold_up_
         }
     }
     let mut logins = Vec::new();
+    let body = json!({"username": "admin", "password": gateway::ADMIN_PASSWORD}).to_string();
+    let head = format!(
+        "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     for _ in 0..4 {
-        let server = gateway.http;
-        logins.push(tasks::spawn("test-login", async move {
-            let body = json!({"username": "admin", "password": gateway::ADMIN_PASSWORD}).to_string();
-            let mut socket = RawSocket::connect(server).await;
-            let head = format!(
-                "POST /login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-                body.len()
-            );
-            socket.send(format!("{head}{body}").as_bytes()).await;
-            socket.read_to_end().await
-        }));
+        // Sent before the signal: after it nobody may be there to connect to.
+        let mut socket = RawSocket::connect(gateway.http).await;
+        socket.send(format!("{head}{body}").as_bytes()).await;
+        logins.push(tasks::spawn("test-login", async move { socket.read_to_end().await }));
     }
     gateway.signal(Signal::TERM);
     for session in sessions {

@@ -67,11 +67,13 @@ async fn f10_output_that_is_cut_in_the_middle_of_a_line_is_told_apart_from_a_mis
 
 #[tokio::test]
 async fn f11_an_agent_that_does_not_exit_after_its_result_is_ended_and_the_result_counts() {
-    let builder = Gateway::builder().setting("result_grace_seconds", 0.3);
-    let ladder = builder.setting("sigint_grace_seconds", 0.3).setting("sigterm_grace_seconds", 0.3);
-    let gateway = ladder.start().await;
-    let mut client = gateway.client().await;
-    for (script, signal) in [("stay; say done", json!(null)), ("stay; ignore all; child setsid; say done", json!(9))] {
+    // One that heeds a signal is given all the time there is for it, one that heeds nothing next to none.
+    let cases = [("stay; say done", 600.0, json!(null)), ("stay; ignore all; child setsid; say done", 0.3, json!(9))];
+    for (script, grace, signal) in cases {
+        let builder = Gateway::builder().setting("result_grace_seconds", 0.3);
+        let ladder = builder.setting("sigint_grace_seconds", grace).setting("sigterm_grace_seconds", grace);
+        let gateway = ladder.start().await;
+        let mut client = gateway.client().await;
         let end = end_of(&mut client, script).await;
         assert_eq!((&end["reason"], &end["result"]), (&json!("completed"), &json!("done")), "{script}: {end}");
         assert_eq!((&end["forced_exit"], &end["is_error"]), (&json!(true), &json!(false)), "{script}: {end}");

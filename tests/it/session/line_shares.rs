@@ -4,11 +4,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-use super::conversation::{busy, go};
+use super::conversation::{at_rest, busy, go, send};
 use super::line::{named, wait_in_line};
 use super::refusals::{PASSWORD, bob};
-use super::{ended, milliseconds, slots_taken, until_file};
+use super::{ended, milliseconds, slots_taken};
 use crate::support::client::Client;
 use crate::support::program::add_user;
 use crate::support::{Gateway, soak};
@@ -78,6 +79,14 @@ fn rate_limit(status: &str, resets_at: u64) -> String {
     format!("raw {}", base64::engine::general_purpose::STANDARD.encode(format!("{line}\n")))
 }
 
+/// What an agent says after it has told where the account stands.
+const SAY_IT: &str = "say told";
+
+/// Waits for that: by then the gateway has taken in what the line before says.
+async fn until_said(client: &mut Client, session: Uuid) {
+    client.until_event(session, |event| event.data()["message"]["content"][0]["text"] == "told").await;
+}
+
 fn now_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("a moment of ours").as_secs()
 }
@@ -86,10 +95,12 @@ fn now_seconds() -> u64 {
 async fn while_the_account_is_at_its_limit_the_line_stands_still_until_it_is_lifted() {
     let gateway = Gateway::builder().setting("max_sessions", 3).start().await;
     let mut client = gateway.client().await;
-    let resets_at = now_seconds() + 3;
-    let script = format!("{}; touch there; silent", rate_limit("rejected", resets_at));
-    let limited = client.start(json!({"prompt": script})).await;
-    client.until_event(limited, |event| event.claude_type().as_deref() == Some("rate_limit_event/")).await;
+    // Its agent is there already, so that nearly all of the time is left when somebody comes to wait.
+    let limited = at_rest(&mut client).await;
+    let resets_at = now_seconds() + 8;
+    let script = format!("{}; {SAY_IT}; silent", rate_limit("rejected", resets_at));
+    send(&mut client, limited, &script).await;
+    until_said(&mut client, limited).await;
     let told = wait_in_line(&mut client, "say now", json!({})).await;
     assert_eq!((&told["state"], slots_taken(&gateway).await), (&json!("queued"), 1), "there are slots: {told}");
     assert!(started_at(&mut client, &told).await >= resets_at * 1_000);
@@ -102,10 +113,9 @@ async fn the_line_moves_on_as_soon_as_the_account_takes_work_again() {
     let mut client = gateway.client().await;
     let resets_at = now_seconds() + 3_600;
     let (refused, taken) = (rate_limit("rejected", resets_at), rate_limit("allowed", resets_at));
-    let script = format!("{refused}; touch there; await go; {taken}; say done");
+    let script = format!("{refused}; {SAY_IT}; await go; {taken}; say done");
     let limited = client.start(json!({"prompt": script})).await;
-    until_file(&gateway, limited, "there").await;
-    client.until_event(limited, |event| event.claude_type().as_deref() == Some("rate_limit_event/")).await;
+    until_said(&mut client, limited).await;
     let told = wait_in_line(&mut client, "say now", json!({})).await;
     assert_eq!(told["state"], "queued");
     go(&gateway, limited);

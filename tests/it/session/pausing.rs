@@ -90,11 +90,11 @@ async fn the_silence_of_a_paused_session_is_not_its_own() {
     let gateway = Gateway::builder().start().await;
     let mut client = gateway.client().await;
     let prompt = "touch there; await go; say on";
-    let session = client.start(json!({"prompt": prompt, "idle_timeout_seconds": 3})).await;
+    let session = client.start(json!({"prompt": prompt, "idle_timeout_seconds": 6})).await;
     until_file(&gateway, session, "there").await;
     call(&mut client, "session.pause", session).await;
     // Longer than it may be silent.
-    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    tokio::time::sleep(Duration::from_millis(6_500)).await;
     go(&gateway, session);
     assert_eq!(call(&mut client, "session.unpause", session).await, "running");
     let events = client.until_ended(session).await;

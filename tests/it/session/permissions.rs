@@ -71,9 +71,9 @@ async fn of_several_watchers_the_first_to_answer_wins_also_after_the_asker_was_c
 
 #[tokio::test]
 async fn a_question_that_nobody_answers_is_denied_and_the_idle_clock_stood_still_meanwhile() {
-    let gateway = Gateway::builder().setting("permission_timeout_seconds", 1).start().await;
+    let gateway = Gateway::builder().setting("permission_timeout_seconds", 5).start().await;
     let mut client = gateway.client().await;
-    let session = client.start(json!({"prompt": ASK, "idle_timeout_seconds": 0.4})).await;
+    let session = client.start(json!({"prompt": ASK, "idle_timeout_seconds": 4})).await;
     let events = client.until_ended(session).await;
     assert_eq!(ended(&events)["reason"], "completed");
     assert_eq!((&resolved(&events)[0]["behavior"], &resolved(&events)[0]["by"]), (&json!("deny"), &json!("timeout")));

@@ -170,7 +170,7 @@ pub(super) async fn stop_at_the_limit(builder: Builder) {
     let mut gateway = builder.start().await;
     let mut client = gateway.client().await;
     let script =
-        "child setsid; child daemon; child ignoreterm; child stopped; child cleanenv; touch there; ignore all; silent";
+        "ignore all; child setsid; child daemon; child ignoreterm; child stopped; child cleanenv; touch there; silent";
     let session = client.start(json!({"prompt": script})).await;
     until_file(&gateway, session, "there").await;
     client.until_event(session, |event| event.data()["kind"] == "cleanenv").await;

@@ -49,8 +49,12 @@ async fn a_message_for_a_session_without_a_process_waits_for_a_slot_as_a_start_d
 async fn a_message_that_waits_too_long_for_a_slot_is_lost_and_the_next_one_works() {
     let gateway = Gateway::builder().setting("max_sessions", 1).start().await;
     let mut client = gateway.client().await;
-    let (session, busy) = away_and_busy(&gateway, &mut client, json!({"queue_timeout_seconds": 0.3})).await;
-    let lost = [send(&mut client, session, "too late").await, send(&mut client, session, "and this").await];
+    let (session, busy) = away_and_busy(&gateway, &mut client, json!({"queue_timeout_seconds": 2})).await;
+    // Sent together, so that the second one comes while the first one waits.
+    let message = |prompt: &str| json!({"session_id": session, "prompt": prompt});
+    let first = client.send_call("session.send", message("too late")).await;
+    let second = client.send_call("session.send", message("and this")).await;
+    let lost = [client.answer(first).await.unwrap(), client.answer(second).await.unwrap()];
     until_away(&mut client, session, 2).await;
     let told = lost_turns(&client.events(session));
     assert_eq!(told, lost.each_ref().map(|message| (message_id(message), "no_slot".to_owned())));
@@ -98,12 +102,12 @@ async fn a_session_that_is_stopped_while_its_message_waits_for_a_slot_ends_and_i
 #[tokio::test]
 async fn a_session_that_nobody_wakes_ends_when_its_time_is_over() {
     let builder = Gateway::builder().setting("idle_process_seconds", 0.05);
-    let gateway = builder.setting("retention_interval_seconds", 0.1).setting("keep_ended_seconds", 2).start().await;
+    let gateway = builder.setting("retention_interval_seconds", 0.1).setting("keep_ended_seconds", 8).start().await;
     let mut client = gateway.client().await;
     // One that nobody asks for, and one whose own limit comes first.
     let forgotten = at_rest(&mut client).await;
-    let limited = at_rest_with(&mut client, json!({"timeout_seconds": 1})).await;
-    for (session, least) in [(limited, 1_000), (forgotten, 2_000)] {
+    let limited = at_rest_with(&mut client, json!({"timeout_seconds": 6})).await;
+    for (session, least) in [(limited, 6_000), (forgotten, 8_000)] {
         let events = client.until_ended(session).await;
         let end = ended(&events);
         assert_eq!((&end["reason"], &end["resumable"]), (&json!("timed_out"), &json!(true)), "{end}");

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{ended, milliseconds, until_file};
-use crate::support::{Client, Gateway, proc, soak};
+use crate::support::{Client, Gateway, metrics, proc, soak};
 
 /// Stops a session; its terminal event's data. By then nothing of it may be left.
 async fn stop(gateway: &Gateway, client: &mut Client, session: Uuid) -> Value {
@@ -17,22 +17,26 @@ async fn stop(gateway: &Gateway, client: &mut Client, session: Uuid) -> Value {
 
 #[tokio::test]
 async fn h2_a_stop_ends_every_process_of_the_tree_however_it_hides() {
-    let mut builder = Gateway::builder();
-    for step in ["interrupt", "end_session", "sigint", "sigterm"] {
-        builder = builder.setting(&format!("{step}_grace_seconds"), 0.1);
-    }
-    let mut gateway = builder.start().await;
-    let mut client = gateway.client().await;
+    let with_graces = |seconds: f64| {
+        let steps = ["interrupt", "end_session", "sigint", "sigterm"].into_iter();
+        steps.fold(Gateway::builder(), |builder, step| builder.setting(&format!("{step}_grace_seconds"), seconds))
+    };
+    // Beside a child that eats a core a gentle agent may need long to react: it is given all the time there is. One
+    // that heeds nothing is given next to none.
+    let (mut patient, mut hasty) = (with_graces(600.0).start().await, with_graces(0.1).start().await);
+    let (mut gentle, mut harsh) = (patient.client().await, hasty.client().await);
     let kinds = ["sleep", "setsid", "daemon", "ignoreterm", "forker", "stopped", "cleanenv"];
     let children: Vec<String> = kinds.iter().map(|kind| format!("child {kind}")).collect();
     for round in 0..soak::count(4, 100) {
         // Every other agent heeds nothing itself: its end is the ladder's last step.
-        let stubborn = if round % 2 == 1 { "ignore all; " } else { "" };
+        let (gateway, client, stubborn, signal) = match round % 2 {
+            1 => (&hasty, &mut harsh, "ignore all; ", json!(9)),
+            _ => (&patient, &mut gentle, "", json!(null)),
+        };
         let script = format!("{stubborn}{}; hold-stdout; touch ready; silent", children.join("; "));
         let session = client.start(json!({"prompt": script})).await;
-        until_file(&gateway, session, "ready").await;
-        let end = stop(&gateway, &mut client, session).await;
-        let signal = if round % 2 == 1 { json!(9) } else { json!(null) };
+        until_file(gateway, session, "ready").await;
+        let end = stop(gateway, client, session).await;
         assert_eq!((&end["reason"], &end["signal"]), (&json!("cancelled"), &signal));
         let (stopping, gone) = (client.until_state(session, "stopping").await, client.until_ended(session).await);
         let took = milliseconds(gone.last().unwrap()) - milliseconds(&stopping);
@@ -46,8 +50,10 @@ async fn h2_a_stop_ends_every_process_of_the_tree_however_it_hides() {
             assert!(!proc::alive(u32::try_from(pid).unwrap()), "process {pid} is left");
         }
     }
-    assert_eq!(proc::zombies(gateway.pid()), Vec::<u32>::new());
-    gateway.stop().await;
+    for gateway in [&mut patient, &mut hasty] {
+        assert_eq!(proc::zombies(gateway.pid()), Vec::<u32>::new());
+        gateway.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -73,7 +79,7 @@ async fn h4_what_an_agent_prints_while_it_cleans_up_is_delivered_and_its_exit_co
         (last, numbers),
         (&json!("last"), (1..steps.len()).map(|step| json!(step)).collect::<Vec<_>>().as_slice())
     );
-    assert!(steps.len() >= 3, "{steps:?}");
+    assert!(steps.len() >= 2, "{steps:?}");
 }
 
 #[tokio::test]
@@ -172,13 +178,15 @@ async fn a_session_is_stopped_with_its_connection_only_if_it_asked_for_that() {
 
 #[tokio::test]
 async fn an_owner_who_comes_back_in_time_keeps_the_session_that_was_to_end_with_its_connection() {
-    let gateway = Gateway::builder().setting("disconnect_grace_seconds", 3).start().await;
+    let gateway = Gateway::builder().setting("disconnect_grace_seconds", 5).start().await;
     let mut first = gateway.client().await;
     let params = json!({"prompt": "touch ready; await go; say done", "on_disconnect": "stop"});
     let session = first.start(params).await;
     until_file(&gateway, session, "ready").await;
-    first.reset();
+    // Connected before: what a login takes does not count.
     let mut second = gateway.client().await;
+    first.reset();
+    metrics::until(gateway.http, "cc_gateway_connections{listener=\"ws\"}", 1.0).await;
     second.ok("session.attach", json!({"session_id": session})).await;
     let mut third = gateway.client().await;
     third.ok("session.attach", json!({"session_id": session})).await;
@@ -186,7 +194,7 @@ async fn an_owner_who_comes_back_in_time_keeps_the_session_that_was_to_end_with_
     let last = second.ok("session.get", json!({"session_id": session})).await["last_seq"].as_u64().unwrap();
     second.until_position(session, last).await;
     // Longer than the grace: the second connection alone is enough.
-    second.expect_silence(std::time::Duration::from_millis(3_500)).await;
+    second.expect_silence(std::time::Duration::from_millis(5_500)).await;
     std::fs::write(super::workspace(&gateway, session).join("go"), "").unwrap();
     assert_eq!(ended(&second.until_ended(session).await)["reason"], "completed");
 }

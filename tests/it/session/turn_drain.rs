@@ -99,8 +99,8 @@ async fn k2_turns_that_run_longer_than_the_grace_end_their_sessions_drained_and_
     let resting = at_rest(&mut client).await;
     let (running, message) = in_turn(&gateway, &mut client).await;
     let waiting = send(&mut client, running, "say too late").await;
-    gateway.signal(Signal::TERM);
     let asked = Instant::now();
+    gateway.signal(Signal::TERM);
     let events = client.until_ended(running).await;
     let end = ended(&events);
     assert_eq!((&end["reason"], &end["is_error"], &end["resumable"]), (&json!("drained"), &json!(true), &json!(true)));
@@ -108,7 +108,7 @@ async fn k2_turns_that_run_longer_than_the_grace_end_their_sessions_drained_and_
     assert_eq!(gateway.exited().await.code(), Some(0));
     let took = asked.elapsed();
     // By the row the grace and three seconds; a busy machine may need some more.
-    assert!((Duration::from_millis(250)..Duration::from_secs(30)).contains(&took), "it took {took:?}");
+    assert!((Duration::from_millis(300)..Duration::from_secs(30)).contains(&took), "it took {took:?}");
     assert_eq!(gateway.processes(), Vec::<u32>::new());
     let answered: Vec<Uuid> = events.iter().flat_map(answers).collect();
     assert!(answered.contains(&message_id(&message)), "the interrupted turn has its result: {answered:?}");

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::session::conversation::{send, until_answered};
 use crate::store_trouble::assert_whole;
 use crate::support::event::Event;
-use crate::support::fleet::Fleet;
+use crate::support::fleet::{Fleet, short_lease};
 use crate::support::program::add_user;
 use crate::support::redis_server::Server;
 use crate::support::{Builder, Client, Gateway, eventually_some, http};
@@ -19,10 +19,13 @@ async fn a_session_is_followed_from_another_gateway_as_it_runs_and_after_its_end
     let server = Server::start();
     let fleet = Fleet::start(&server, 2, |builder| builder).await;
     let (mut here, mut there) = (fleet.gateways[0].client().await, fleet.gateways[1].client().await);
-    let session = here.start(json!({"prompt": "crc; rate 200 1s 200; say done"})).await;
+    let go = fleet.path("go");
+    let script = format!("crc; rate 200 500ms 200; await {}; rate 200 500ms 200; say done", go.display());
+    let session = here.start(json!({"prompt": script})).await;
     here.until_position(session, 20).await;
     let attached = there.ok("session.attach", json!({"session_id": session})).await;
     assert_eq!(attached["session"]["state"], "running");
+    std::fs::write(go, "").unwrap();
     let (own, other) = tokio::join!(here.until_ended(session), there.until_ended(session));
     assert_whole(&own);
     assert_eq!(seqs(&own), seqs(&other));
@@ -106,7 +109,7 @@ async fn a_session_that_is_put_away_is_woken_where_its_message_arrives_and_its_r
 #[tokio::test]
 async fn a_session_lives_for_a_connection_to_another_gateway_and_ends_when_that_gateway_dies() {
     let server = Server::start();
-    let soon = |builder: Builder| builder.setting("disconnect_grace_seconds", 0.1);
+    let soon = |builder| short_lease(builder).setting("disconnect_grace_seconds", 0.1);
     let mut fleet = Fleet::start(&server, 2, soon).await;
     let mut watcher = fleet.gateways[0].client().await;
     let mut first = fleet.gateways[0].client().await;

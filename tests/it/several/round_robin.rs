@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use crate::store_trouble::assert_whole;
 use crate::support::event::Event;
-use crate::support::fleet::Fleet;
+use crate::support::fleet::{Fleet, short_lease};
 use crate::support::proxy::round_robin;
 use crate::support::redis_server::Server;
-use crate::support::{Builder, Client, eventually, soak, within};
+use crate::support::{Client, eventually, soak, within};
 
 const CAP: usize = 20;
 
@@ -23,8 +23,8 @@ struct Careful {
     address: SocketAddr,
     token: String,
     key: String,
-    /// How long its agent prints, in seconds.
-    prints: usize,
+    /// What its agent does.
+    script: String,
 }
 
 impl Careful {
@@ -39,9 +39,7 @@ impl Careful {
 
     /// Starts a session and sees all of it.
     async fn run(self) -> (Uuid, Vec<Event>) {
-        let params = json!({
-            "prompt": format!("crc; rate 50 {}s 200; say done", self.prints), "attach": false, "queue": true, "idempotency_key": self.key,
-        });
+        let params = json!({"prompt": self.script, "attach": false, "queue": true, "idempotency_key": self.key});
         let session = loop {
             let started = self.connect().await.try_call("session.start", params.clone()).await;
             match started {
@@ -72,15 +70,17 @@ fn reason(events: &[Event]) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn behind_one_address_no_event_is_lost_and_the_cap_holds_though_a_gateway_and_redis_are_killed() {
     let mut server = Server::start();
-    // Long enough for everybody to find Redis again.
-    let patient = |builder: Builder| builder.setting("max_sessions", CAP).setting("slot_lease_seconds", 4);
-    let mut fleet = Fleet::start(&server, 3, patient).await;
+    // The lease is long enough for everybody to find Redis again.
+    let mut fleet = Fleet::start(&server, 3, |builder| short_lease(builder).setting("max_sessions", CAP)).await;
     let address = round_robin(fleet.gateways.iter().map(|gateway| gateway.ws).collect()).await;
     let token = fleet.gateways[0].login().await;
     let sessions = soak::count(30, 60);
-    // They end one after the other, so that those who wait are let in one after the other too.
+    let go = fleet.path("go");
+    // None ends before all are there. Then they end one after the other, so that those who wait are let in one after
+    // the other too.
     let start = |number| {
-        let careful = Careful { address, token: token.clone(), key: format!("key-{number}"), prints: 4 + number % 10 };
+        let script = format!("crc; await {}; rate 50 {}s 200; say done", go.display(), 4 + number % 10);
+        let careful = Careful { address, token: token.clone(), key: format!("key-{number}"), script };
         tasks::spawn("careful-client", careful.run())
     };
     let mut running: Vec<_> = (0..CAP).map(start).collect();
@@ -88,10 +88,14 @@ async fn behind_one_address_no_event_is_lost_and_the_cap_holds_though_a_gateway_
     // Those who come now wait, some at each gateway.
     running.extend((CAP..sessions).map(start));
     let mut client = fleet.gateways[0].client().await;
-    while client.ok("server.info", json!({})).await["queued_sessions"] != json!(sessions - CAP) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    within("all others to wait", async {
+        while client.ok("server.info", json!({})).await["queued_sessions"] != json!(sessions - CAP) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
     drop(client);
+    std::fs::write(&go, "").unwrap();
     server.kill();
     tokio::time::sleep(Duration::from_millis(500)).await;
     server.run();

@@ -9,10 +9,16 @@ use tempfile::TempDir;
 
 use super::redis_server::Server;
 use super::settings::list;
-use super::{Builder, Gateway, agents, eventually, http};
+use super::{Builder, Gateway, agents, eventually, http, within};
 
-/// The lease of its gateways, in seconds: the shortest there is.
-pub(crate) const LEASE_SECONDS: u64 = 1;
+/// The lease where a gateway is killed or stopped, in seconds: the test waits until it has run out. It is renewed after
+/// a third of it, so that nobody is buried whom the machine has kept waiting for less than four seconds.
+pub(crate) const SHORT_LEASE: usize = 6;
+
+/// Gives a gateway the short lease. The default is so long that it runs out in no test.
+pub(crate) fn short_lease(builder: Builder) -> Builder {
+    builder.setting("slot_lease_seconds", SHORT_LEASE)
+}
 
 /// Gateways that share everything but their own data.
 pub(crate) struct Fleet {
@@ -51,7 +57,6 @@ impl Fleet {
             .setting("workspace_roots", list([path("workspaces")]))
             .setting("claude_config_dir", path("claude"))
             .setting("workspaces_shared", true)
-            .setting("slot_lease_seconds", LEASE_SECONDS)
             .agent_env("SCRIPTED_AGENT_COUNT_DIR", path("agents"));
         with(builder).start().await
     }
@@ -59,12 +64,12 @@ impl Fleet {
     /// Waits until a gateway knows of exactly so many that live.
     pub(crate) async fn until_nodes(&self, gateway: &Gateway, count: usize) {
         let told = format!("cc_gateway_nodes {count}");
-        loop {
-            if http::get(gateway.http, "/metrics").await.text().lines().any(|line| line == told) {
-                return;
+        within("the gateways to know of each other", async {
+            while !http::get(gateway.http, "/metrics").await.text().lines().any(|line| line == told) {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        })
+        .await;
     }
 
     /// A file or directory that all share: `workspaces`, `claude`, `agents`.

@@ -65,9 +65,11 @@ async fn while_the_account_is_limited_the_line_stands_still() {
 #[tokio::test]
 async fn the_line_moves_on_by_itself_once_the_accounts_limit_is_over() {
     let (_store, admission) = with_slots(1);
+    admission.account_limited(Some(now_ms() + 600_000));
+    let mut waits = wait(&admission, "ann").await;
+    // Near only now: else it could be over before there is anybody in the line.
     let until = now_ms() + 100;
     admission.account_limited(Some(until));
-    let mut waits = wait(&admission, "ann").await;
     let slot = slot_of(&mut waits).await;
     assert!(now_ms() >= until);
     slot.release().await;
