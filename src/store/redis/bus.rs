@@ -183,13 +183,12 @@ impl Bus for RedisBus {
         let (answer, answered) = oneshot::channel();
         let call = Uuid::new_v4();
         self.calls.lock().insert(call, answer);
+        let _until_answered = Awaited { calls: &self.calls, call };
         let asked = async {
             self.send(node, format!("? {call} {} ", here.node), Some(within), request).await?;
             answered.await.map_err(|_| CallError::NoAnswer)
         };
-        let answer = tokio::time::timeout(within, asked).await;
-        self.calls.lock().remove(&call);
-        answer.unwrap_or(Err(CallError::NoAnswer))
+        tokio::time::timeout(within, asked).await.unwrap_or(Err(CallError::NoAnswer))
     }
 
     async fn answer(&self, asker: &Asker, answer: Bytes) -> Result<(), CallError> {
@@ -209,6 +208,18 @@ impl Bus for RedisBus {
             self.changed.notify_one();
         }
         Watch { moved, _until: Box::new(Leaves(Arc::clone(&self.changed))) }
+    }
+}
+
+/// A call that waits for its answer. Whoever stops waiting, however that comes, is not written to any more.
+struct Awaited<'a> {
+    calls: &'a Mutex<HashMap<Uuid, oneshot::Sender<Bytes>>>,
+    call: Uuid,
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        self.calls.lock().remove(&self.call);
     }
 }
 
