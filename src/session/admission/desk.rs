@@ -216,10 +216,16 @@ impl Desk {
     /// Looks what the store has of this node, with positions if they are asked for, and tells whom it concerns.
     pub(super) async fn look(&self, positions: bool) -> Result<(), StoreError> {
         let (held_for_ms, newest) = {
-            let ours = self.ours.lock();
-            (ours.held_for_ms(now_ms()), ours.newest())
+            let mut ours = self.ours.lock();
+            (ours.held_for_ms(now_ms()), ours.begin_look())
         };
-        let found = self.store.line_of(&self.node, self.limits, held_for_ms, positions).await?;
+        let found = match self.store.line_of(&self.node, self.limits, held_for_ms, positions).await {
+            Ok(found) => found,
+            Err(error) => {
+                self.ours.lock().end_look();
+                return Err(error);
+            }
+        };
         let seen = self.change(|ours| ours.see(&found, newest));
         seen.granted.into_iter().for_each(metrics::slot_waited);
         if found.wanted {

@@ -4,7 +4,7 @@
 //! gone: what the store has of this node under another id is nobody's. One that waits is told each new position
 //! once, and at the end one thing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -34,6 +34,8 @@ pub(super) struct Ours {
     held_until_ms: u64,
     /// Is there a task that serves those who wait?
     served: bool,
+    /// While the store is asked what it has of this node, what is given back meanwhile: its answer may still name it.
+    given_back: Option<HashSet<Uuid>>,
     /// Somebody of another node could go, if there were a slot.
     wanted_elsewhere: bool,
 }
@@ -115,6 +117,9 @@ impl Ours {
     pub(super) fn forget(&mut self, id: Uuid) {
         self.going(id);
         self.entries.remove(&id);
+        if let Some(given_back) = &mut self.given_back {
+            given_back.insert(id);
+        }
     }
 
     /// How many wait.
@@ -159,9 +164,16 @@ impl Ours {
         self.held_until_ms.saturating_sub(now_ms)
     }
 
-    /// The number of the last one who came. [`Ours::see`] wants it as it was before the store was looked at.
-    pub(super) fn newest(&self) -> u64 {
+    /// The store is about to be asked what it has of this node. Gives the number of the last one who came, which
+    /// [`Ours::see`] wants.
+    pub(super) fn begin_look(&mut self) -> u64 {
+        self.given_back = Some(HashSet::new());
         self.last_number
+    }
+
+    /// The store did not say.
+    pub(super) fn end_look(&mut self) {
+        self.given_back = None;
     }
 
     /// Ends the service if nobody waits; the next one who waits begins it anew.
@@ -176,10 +188,11 @@ impl Ours {
     /// need not have known.
     pub(super) fn see(&mut self, found: &NodeSlots, newest: u64) -> Seen {
         let mut seen = Seen::default();
+        let given_back = self.given_back.take().unwrap_or_default();
         for id in &found.slots {
             if self.waits(*id) {
                 seen.granted.extend(self.grant(*id));
-            } else if !self.entries.contains_key(id) {
+            } else if !self.entries.contains_key(id) && !given_back.contains(id) {
                 seen.strangers.push(*id);
             }
         }
@@ -197,7 +210,7 @@ impl Ours {
         }
         lost.sort_unstable_by_key(|(number, _)| *number);
         seen.lost = lost.into_iter().map(|(_, who)| who).collect();
-        seen.strangers.extend(positions.keys().filter(|id| !self.entries.contains_key(id)));
+        seen.strangers.extend(positions.keys().filter(|id| !self.entries.contains_key(id) && !given_back.contains(id)));
         seen
     }
 

@@ -64,13 +64,14 @@ fn what_nobody_here_knows_is_a_stranger_and_what_is_under_way_is_none() {
 #[test]
 fn those_who_lost_their_places_are_told_in_the_order_in_which_they_came_but_not_those_who_came_later() {
     let mut ours = with_waiting(1..=4);
-    let newest = ours.newest();
+    let newest = ours.begin_look();
     ours.ask(id(5), "bob");
     ours.wait(id(5), 5);
     let lost = ours.see(&found(&[], &[(3, 1)]), newest).lost;
     assert_eq!(lost.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), [id(1), id(2), id(4)]);
     // Without positions nobody can be missed.
-    assert_eq!(ours.see(&NodeSlots::default(), ours.newest()), Seen::default());
+    let newest = ours.begin_look();
+    assert_eq!(ours.see(&NodeSlots::default(), newest), Seen::default());
 }
 
 #[test]
@@ -98,4 +99,22 @@ fn a_slot_is_wanted_for_those_who_wait_here_or_for_one_elsewhere() {
     let mut ours = with_waiting(1..=2);
     ours.see(&wanted(true), 0);
     assert_eq!(ours.wanted(), 2);
+}
+
+#[test]
+fn what_is_given_back_while_the_store_is_asked_is_no_stranger_in_its_answer() {
+    let mut ours = Ours::default();
+    ours.ask(id(1), "ann");
+    ours.has(id(1));
+    let newest = ours.begin_look();
+    ours.forget(id(1));
+    assert_eq!(ours.see(&found(&[1], &[]), newest), Seen::default());
+    // In the next answer it would be.
+    let newest = ours.begin_look();
+    assert_eq!(ours.see(&found(&[1], &[]), newest).strangers, [id(1)]);
+    // An answer that never came excuses nobody later.
+    ours.begin_look();
+    ours.end_look();
+    ours.forget(id(2));
+    assert_eq!(ours.see(&found(&[2], &[]), newest).strangers, [id(2)]);
 }
