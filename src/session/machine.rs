@@ -246,6 +246,12 @@ impl Machine {
         effects
     }
 
+    /// It is at rest, or was when it was paused and has begun nothing since.
+    fn rests(&self) -> bool {
+        let paused = self.state == SessionState::Paused && self.before_pause == SessionState::Idle;
+        (self.state == SessionState::Idle || paused) && !self.in_turn
+    }
+
     /// Nobody ends it and it does not go by itself.
     fn stands(&self) -> bool {
         self.rung.is_none() && self.stop.is_none() && self.leaving.is_none()

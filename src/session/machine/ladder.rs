@@ -22,7 +22,7 @@ impl Machine {
             return;
         }
         self.stop = Some(reason);
-        self.stopped_at_rest = self.state == SessionState::Idle && self.waiting == 0;
+        self.stopped_at_rest = self.rests() && self.waiting == 0;
         if self.process == Process::None {
             // It waits for a slot: there is nothing to end.
             self.finish(effects);
@@ -62,6 +62,10 @@ impl Machine {
     /// The gateway shuts down: what waits for a slot ends, what rests is put away, what runs may finish.
     pub(super) fn drain(&mut self, effects: &mut Vec<Effect>) {
         self.draining = true;
+        if self.state == SessionState::Paused && self.rests() && self.stands() {
+            // What rests is put away, and what stands still can't go.
+            self.unpause(effects);
+        }
         if self.state == SessionState::Queued {
             self.leave_line(EndReason::Drained, effects);
         } else if self.can_be_put_away() {

@@ -261,3 +261,30 @@ fn the_limit_for_the_whole_session_is_not_begun_anew_by_a_message_on_its_way_out
     assert!(effects.contains(&Effect::Spawn));
     assert!(!effects.contains(&Effect::Arm(Timer::Wall)) && !effects.contains(&Effect::Disarm(Timer::Wall)));
 }
+
+#[test]
+fn a_session_that_was_paused_at_rest_is_still_at_rest() {
+    let paused = || {
+        let mut machine = at_rest();
+        machine.apply(Input::Pause);
+        machine
+    };
+    let mut machine = paused();
+    let mut effects = machine.apply(Input::Stop(EndReason::Cancelled));
+    effects.extend(machine.apply(exited(0)));
+    effects.extend(machine.apply(Input::TreeGone));
+    assert_eq!((end(&effects).reason, end(&effects).is_error), (EndReason::Cancelled, false));
+
+    let mut machine = paused();
+    let mut effects = machine.apply(Input::Drain);
+    assert_eq!(effects.first(), Some(&Effect::Thaw), "it could not go otherwise");
+    assert_eq!(says(&effects), [Word::EndSession]);
+    effects.extend(machine.apply(exited(0)));
+    effects.extend(machine.apply(Input::TreeGone));
+    assert_eq!(effects.last(), Some(&Effect::LetGo));
+
+    // One that was paused in its turn may finish it, once it goes on.
+    let (mut machine, _) = history(CLAUDE, [Input::Spawned, Input::Initialized, Input::Pause]);
+    assert_eq!(machine.apply(Input::Drain), []);
+    assert_eq!(machine.state(), SessionState::Paused);
+}
