@@ -32,7 +32,8 @@ struct Keeper {
 }
 
 impl Nodes {
-    fn others_live(&self) -> bool {
+    /// Does another gateway live, as far as was seen last?
+    pub(in crate::session) fn others_live(&self) -> bool {
         self.seen.borrow().iter().any(|seen| *seen.node != *self.name && seen.lives())
     }
 }
@@ -114,7 +115,11 @@ impl Keeper {
     }
 
     async fn renewed(&mut self, seen: NodesSeen, asked_at: Instant) {
-        let since = *self.in_touch_since.get_or_insert(asked_at);
+        if asked_at.elapsed() >= self.sessions.nodes().lease / 3 {
+            // The store was away meanwhile, if not for long enough to fail: the others could not renew theirs either.
+            self.in_touch_since = None;
+        }
+        let since = *self.in_touch_since.get_or_insert_with(Instant::now);
         // It is known again from this renewal on: a look that fails has to be remembered.
         self.unclear |= self.told && !seen.known;
         if self.unclear {
