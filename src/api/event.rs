@@ -302,10 +302,10 @@ pub struct StateChanged {
     /// The new state.
     pub state: SessionState,
     /// Why, where it is not plain: `put_away` (its process was ended; a message brings it back), `message` (one
-    /// does), `node_lost` (the gateway that ran it died).
+    /// does), `node_lost` (the gateway that ran it died), `steered` (a message has joined the running turn).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<String>,
-    /// With `running`: the message whose turn begins.
+    /// With `running`: the message whose turn begins, or that has joined it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<Uuid>,
 }

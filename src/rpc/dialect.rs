@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use jsonrpsee::core::RegisterMethodError;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::envelope::notification;
 use super::methods::session::too_many_attachments;
@@ -70,7 +71,10 @@ async fn pid(handle: &Arc<Handle>) -> Result<u32, RpcError> {
     let found = running.wait_for(Option::is_some).await.ok().and_then(|running| *running);
     match found {
         Some(running) => Ok(running.pid),
-        None => Err(RpcError::new(ErrorKind::Internal, "the command could not be started; `session.events` tells why")),
+        None => {
+            let text = "the command could not be started; `session.events` tells why";
+            Err(RpcError::new(ErrorKind::WrongState, text).details(json!({"state": SessionState::Ended})))
+        }
     }
 }
 

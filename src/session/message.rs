@@ -25,10 +25,20 @@ pub struct Message {
 }
 
 impl Message {
-    /// A message with an id of its own.
+    /// The message that a session is started with.
     #[must_use]
-    pub fn new(prompt: Prompt) -> Self {
-        Self { id: Uuid::new_v4(), prompt }
+    pub fn first(session: Uuid, prompt: Prompt) -> Self {
+        Self { id: Self::first_id(session), prompt }
+    }
+
+    /// The id of a session's first message. It is made of the session's, so that whoever repeats the start is told the
+    /// same one, long after the record has done with the message.
+    #[must_use]
+    pub fn first_id(session: Uuid) -> Uuid {
+        // Any other number that is no v4 UUID, as session ids are.
+        let mut bytes = session.into_bytes();
+        bytes.reverse();
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 }
 

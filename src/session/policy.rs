@@ -67,6 +67,9 @@ impl Policy {
         check_first_prompt(&params)?;
         check_labels(&params)?;
         check_ceilings(&params)?;
+        if params.model.as_deref().is_some_and(str::is_empty) {
+            return Err(SessionError::InvalidParams("`model` must not be empty".to_owned()));
+        }
         self.check_mode(caller, params.permission_mode)?;
         check_mcp(caller, params.mcp_config.as_ref())?;
         let id = Uuid::new_v4();
@@ -96,7 +99,7 @@ impl Policy {
             needs_login: true,
             fresh_workspace: params.workspace.is_none() && resumed.is_none(),
             workspace: workspace.path,
-            message: prompt.map(Message::new),
+            message: prompt.map(|prompt| Message::first(id, prompt)),
             origin: Origin::New,
             interactive: params.interactive,
             raw: params.raw,

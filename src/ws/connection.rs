@@ -26,8 +26,9 @@ use crate::rpc::peer::Peer;
 use crate::session::Sessions;
 use crate::telemetry::{metrics, tasks};
 
-/// Messages that must keep their order and may wait to be carried out.
-const ORDERED_QUEUE: usize = 16;
+/// A peer of whom nothing is heard for so many ping intervals has gone. They are counted one by one: when the gateway
+/// itself has stood still, its ping comes late, and one interval at least is left for the answer.
+const SILENT_INTERVALS: u32 = 2;
 /// How long a peer may take to echo a close frame.
 const CLOSE_ECHO: Duration = Duration::from_secs(3);
 
@@ -136,11 +137,11 @@ impl Reader {
     where
         S: Stream<Item = Result<Message, Error>> + Unpin,
     {
-        let silence = self.settings.ping_interval_seconds.duration() * 2;
+        let interval = self.settings.ping_interval_seconds.duration();
         let mut token = self.peer.token();
         let mut token_ends = token_end(token.borrow_and_update().expires_at);
         let mut limiter = Limiter::new(self.settings.max_messages_per_second, std::time::Instant::now());
-        let (mut heard, mut signs) = (Instant::now(), 0);
+        let (mut looked, mut signs, mut silent) = (Instant::now(), 0, 0);
         loop {
             let frame = tokio::select! {
                 // What has come counts before the silence: it may have waited here while calls had no room.
@@ -152,15 +153,17 @@ impl Reader {
                 }
                 () = sleep_until(token_ends) => return Close::TokenEnded,
                 frame = frames.next() => frame,
-                () = sleep_until(heard + silence) => {
-                    if self.signs_of_life() == signs {
+                () = sleep_until(looked + interval) => {
+                    let before = std::mem::replace(&mut signs, self.signs_of_life());
+                    silent = if signs == before { silent + 1 } else { 0 };
+                    if silent == SILENT_INTERVALS {
                         return Close::Gone;
                     }
-                    (heard, signs) = (Instant::now(), self.signs_of_life());
+                    looked = Instant::now();
                     continue;
                 }
             };
-            (heard, signs) = (Instant::now(), self.signs_of_life());
+            (looked, signs, silent) = (Instant::now(), self.signs_of_life(), 0);
             match frame {
                 None => return Close::Gone,
                 Some(Err(error)) => return Close::of_read_error(&error),
@@ -168,7 +171,7 @@ impl Reader {
                 Some(Ok(Message::Binary(_))) => return Close::Binary,
                 Some(Ok(Message::Text(text))) => {
                     let message = parse(&text, self.settings.max_batch_calls);
-                    let taken = match limiter.take(heard.into_std()) {
+                    let taken = match limiter.take(looked.into_std()) {
                         Verdict::Pass => self.calls.start(message, closing).await,
                         Verdict::Refuse { retry_after } => self.calls.refuse(&message, retry_after).await,
                         Verdict::Close => return Close::TooManyMessages,
@@ -199,6 +202,7 @@ struct Calls {
     peer: Arc<Peer>,
     dispatcher: Arc<Dispatcher>,
     outgoing: mpsc::Sender<Outgoing>,
+    max_in_flight: usize,
     /// One permit a message under way; without one the socket is not read.
     permits: Arc<Semaphore>,
     /// To the task that carries out one message after the other; made with the first that must be, since a
@@ -218,6 +222,7 @@ impl Calls {
             peer: Arc::clone(peer),
             dispatcher: Arc::clone(dispatcher),
             outgoing,
+            max_in_flight,
             permits: Arc::new(Semaphore::new(max_in_flight)),
             ordered: None,
             tracker: TaskTracker::new(),
@@ -226,9 +231,10 @@ impl Calls {
 
     /// The way to the task of the ordered calls.
     fn ordered(&mut self) -> &mpsc::Sender<Box<Waiting>> {
-        let Self { peer, dispatcher, outgoing, tracker, .. } = self;
+        let Self { peer, dispatcher, outgoing, tracker, max_in_flight, .. } = self;
         self.ordered.get_or_insert_with(|| {
-            let (ordered, mut queue) = mpsc::channel::<Box<Waiting>>(ORDERED_QUEUE);
+            // Room for whoever has a permit: who waits for the order never keeps the socket from being read.
+            let (ordered, mut queue) = mpsc::channel::<Box<Waiting>>(*max_in_flight);
             let (peer, dispatcher, outgoing) = (Arc::clone(peer), Arc::clone(dispatcher), outgoing.clone());
             let in_turn = async move {
                 while let Some(waiting) = queue.recv().await {

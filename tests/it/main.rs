@@ -36,6 +36,7 @@ mod rpc_scopes;
 mod session;
 mod several;
 mod smoke;
+mod standstill;
 mod store_trouble;
 mod support;
 mod tidy;

@@ -77,3 +77,20 @@ async fn an_independent_client_library_can_call() {
     assert_eq!(list, json!({"sessions": []}));
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn calls_that_wait_for_their_turn_keep_no_other_call_waiting() {
+    let gateway = Gateway::builder().start().await;
+    let mut client = gateway.client().await;
+    let session = client.start(json!({"prompt": "ignore settings; touch there; await go; say x"})).await;
+    crate::session::until_file(&gateway, session, "there").await;
+    let mut changes = Vec::new();
+    for _ in 0..40 {
+        let params = json!({"session_id": session, "permission_mode": "plan"});
+        changes.push(client.send_call("session.configure", params).await);
+    }
+    let started = std::time::Instant::now();
+    client.ok("server.info", json!({})).await;
+    // The agent answers no change, and the first of them is given ten seconds.
+    assert!(started.elapsed() < std::time::Duration::from_secs(8), "{:?}", started.elapsed());
+}

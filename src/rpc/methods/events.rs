@@ -2,14 +2,15 @@
 
 use jsonrpsee::core::RegisterMethodError;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::session::attach as attach_reader;
-use crate::api::RpcError;
 use crate::api::error::ErrorKind;
 use crate::api::event::SessionState;
 use crate::api::method::{SessionAttach, SessionDetach, SessionEvents};
 use crate::api::selector::TypeSet;
 use crate::api::session::{AttachResult, DetachResult, EncodedEvents, OnDisconnect};
+use crate::api::{Method, RpcError};
 use crate::rpc::register::{Registrar, Request};
 use crate::session::log::Frame;
 
@@ -34,14 +35,18 @@ async fn attach(request: Request<SessionAttach>) -> Result<AttachResult, RpcErro
         sessions.reader(&request.peer.principal, params.session_id, params.after_seq, wanted).await?;
     request.attach(attach_reader(&request.peer, reader)?);
     // What has ended needs nobody, and most sessions do not ask for it: then no record is looked at again.
-    if session.on_disconnect == OnDisconnect::Stop
-        && session.state != SessionState::Ended
-        && sessions.lives_for(&request.peer.principal, params.session_id).await
-        && request.peer.hold(params.session_id)
-    {
-        sessions.hold(&request.peer.principal, params.session_id).await;
+    if session.on_disconnect == OnDisconnect::Stop && session.state != SessionState::Ended {
+        stand_behind(&request, params.session_id).await;
     }
     Ok(AttachResult { session, next_seq: params.after_seq + 1 })
+}
+
+/// The connection stands behind a session from now on, if that lives for its owner's connections.
+pub(super) async fn stand_behind<M: Method>(request: &Request<M>, id: Uuid) {
+    let sessions = &request.context.sessions;
+    if sessions.lives_for(&request.peer.principal, id).await && request.peer.hold(id) {
+        sessions.hold(&request.peer.principal, id).await;
+    }
 }
 
 async fn detach(request: Request<SessionDetach>) -> Result<DetachResult, RpcError> {

@@ -3,6 +3,7 @@
 use jsonrpsee::core::RegisterMethodError;
 use uuid::Uuid;
 
+use super::events::stand_behind;
 use crate::api::event::EndReason;
 use crate::api::method::{
     SessionGet, SessionInterrupt, SessionList, SessionPause, SessionStart, SessionStop, SessionUnpause,
@@ -41,20 +42,23 @@ async fn start(request: Request<SessionStart>) -> Result<StartResult, RpcError> 
         error
     })?;
     let row = started.row();
-    if let StartOutcome::New(handle) = &started
-        && handle.row.on_disconnect == OnDisconnect::Stop
-    {
-        request.peer.hold(row.id);
+    let lives_for_connections = row.on_disconnect == OnDisconnect::Stop;
+    let is_new = matches!(started, StartOutcome::New(_));
+    if is_new && lives_for_connections && request.peer.hold(row.id) {
+        sessions.held_from_its_start(row.id);
     }
     if wants_events {
         let (_, reader) = sessions.reader(&request.peer.principal, row.id, 0, TypeSet::ALL).await?;
         request.attach(attach(&request.peer, reader)?);
+        if !is_new && lives_for_connections {
+            // Whoever repeats a start whose connection was lost has come back.
+            stand_behind(&request, row.id).await;
+        }
     }
-    let queue_position = match &started {
-        StartOutcome::New(handle) => *handle.position.borrow(),
-        StartOutcome::Existing(_) => None,
+    let (queue_position, message_id) = match &started {
+        StartOutcome::New(handle) => (*handle.position.borrow(), row.messages.first().copied()),
+        StartOutcome::Existing(row) => (None, sessions.first_message(row).await),
     };
-    let message_id = row.messages.first().copied();
     Ok(StartResult { session_id: row.id, state: row.state, queue_position, message_id })
 }
 

@@ -205,6 +205,8 @@ pub enum Cause {
     Message,
     /// The node that ran it died.
     NodeLost,
+    /// A message has joined the running turn.
+    Steered,
 }
 
 impl Cause {
@@ -215,6 +217,7 @@ impl Cause {
             Self::PutAway => "put_away",
             Self::Message => "message",
             Self::NodeLost => "node_lost",
+            Self::Steered => "steered",
         }
     }
 }

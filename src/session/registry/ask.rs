@@ -125,14 +125,21 @@ impl Sessions {
         })
     }
 
+    /// The connection that has started a session stands behind it: the session knows of that one.
+    pub fn held_from_its_start(&self, id: Uuid) {
+        self.holds.add(id);
+    }
+
     /// One more connection of the owner's, here, stands behind a session.
     pub async fn hold(self: &Arc<Self>, caller: &Principal, id: Uuid) {
+        self.holds.add(id);
         // One that ends at this very moment needs nobody.
         drop(self.ask(caller, id, Command::Hold { at: self.node.to_string() }).await);
     }
 
     /// Such a connection has gone.
     pub async fn let_go(self: &Arc<Self>, caller: &Principal, id: Uuid) {
+        self.holds.remove(id);
         // One that has ended by itself needs nobody.
         drop(self.ask(caller, id, Command::LetGo { at: self.node.to_string() }).await);
     }

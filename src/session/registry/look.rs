@@ -8,9 +8,11 @@ use uuid::Uuid;
 use super::Sessions;
 use crate::api::principal::{Principal, Scope};
 use crate::api::selector::TypeSet;
-use crate::api::session::{ListParams, ListResult, Session};
+use crate::api::session::{ListParams, ListResult, Session, SessionKind};
+use crate::session::answers;
 use crate::session::error::SessionError;
 use crate::session::feed::Feed;
+use crate::session::message::Message;
 use crate::session::reader::{EventReader, ReadError};
 use crate::session::view::{page_cursor, parse_cursor, session_view};
 use crate::store::{ListQuery, SessionRow};
@@ -25,6 +27,16 @@ impl Sessions {
     /// [`SessionError::Missing`] if there is none or the caller may not see it.
     pub async fn get(&self, caller: &Principal, id: Uuid) -> Result<Session, SessionError> {
         self.row(caller, id).await.map(|row| session_view(&row))
+    }
+
+    /// The id of a session's first message, if it was started with one.
+    pub async fn first_message(&self, row: &SessionRow) -> Option<Uuid> {
+        let id = Message::first_id(row.id);
+        // An interactive one may have been started without, and a log that is no longer kept can't tell.
+        let has_one = !row.interactive
+            || row.messages.contains(&id)
+            || answers::has_begun(&self.store, row.id, id).await.is_ok_and(|begun| begun);
+        (has_one && row.kind == SessionKind::Claude).then_some(id)
     }
 
     /// A page of the sessions that the caller may see, newest first.
@@ -44,7 +56,10 @@ impl Sessions {
         let before = params.cursor.as_deref().map(parse_cursor).transpose()?;
         let page = self.store.list_sessions(ListQuery { owner, state: params.state, label, before, limit }).await?;
         let next_cursor = page.rows.last().filter(|_| page.more).map(page_cursor);
-        let sessions = page.rows.into_iter().map(|row| session_view(&self.newest(row))).collect();
+        // What lives here may be in another state than its record has yet.
+        let as_asked = |row: &SessionRow| params.state.is_none_or(|state| row.state == state);
+        let rows = page.rows.into_iter().map(|row| self.newest(row)).filter(as_asked);
+        let sessions = rows.map(|row| session_view(&row)).collect();
         Ok(ListResult { sessions, next_cursor })
     }
 

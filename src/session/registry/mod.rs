@@ -36,12 +36,15 @@ use crate::telemetry::time::now_ms;
 
 mod ask;
 mod drain;
+mod holds;
 mod look;
 mod room;
 mod spending;
 mod unsure;
 mod wake;
 mod warm;
+
+use holds::Holds;
 
 /// Commands that may wait for one supervisor.
 const COMMAND_QUEUE: usize = 32;
@@ -67,6 +70,8 @@ pub struct Sessions {
     wakes: Arc<OneAtATime>,
     /// What readers of sessions that have not ended hold.
     feeds: Feeds,
+    /// The connections here that sessions live for, also those that run elsewhere.
+    holds: Holds,
     /// This node among the others.
     nodes: Nodes,
     /// One round of accounting for dead nodes at a time.
@@ -118,6 +123,7 @@ impl Sessions {
             keyed_starts: Arc::default(),
             wakes: Arc::default(),
             feeds,
+            holds: Holds::default(),
             nodes,
             burials: Arc::new(Semaphore::new(1)),
         })
@@ -269,6 +275,7 @@ impl Sessions {
             cost,
             model,
             created_at_ms: row.created_at_ms,
+            connections: self.connections_behind(id, plan.origin),
             prepared,
             node: Arc::clone(&self.node),
             sure: self.nodes.sure(),
@@ -291,6 +298,16 @@ impl Sessions {
             entry.leave(left);
         });
         handle
+    }
+
+    /// How many connections of this node a session lives for as it begins here.
+    fn connections_behind(&self, id: Uuid, origin: Origin) -> u32 {
+        match origin {
+            // Whoever starts it, or whose message brings it back.
+            Origin::New | Origin::Woken => 1,
+            // Of those that another gateway has nothing is known here: while there is one, there may be some.
+            Origin::Recovered => self.holds.count(id).max(u32::from(self.nodes.others_live())),
+        }
     }
 
     fn new_row(&self, caller: &Principal, plan: &Plan, state: SessionState) -> SessionRow {

@@ -23,6 +23,15 @@ pub(super) fn next_timer(timers: &BTreeMap<Timer, Instant>, held_back: bool) -> 
     timers.iter().filter(counts).min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at))
 }
 
+/// A clock that rings so much later than it should tells that the whole node stood still (paused, or without a
+/// processor), and so perhaps the agent.
+const STOOD_STILL: Duration = Duration::from_secs(1);
+
+/// Is the agent judged by what it has printed when that clock rings?
+pub(super) fn judges_output(timer: Timer) -> bool {
+    JUDGE_OUTPUT.contains(&timer)
+}
+
 impl Supervisor {
     /// While the agent is held back its silence is not its own. Afterwards it gets its whole time again, for
     /// what it has printed meanwhile is still to be read.
@@ -32,13 +41,43 @@ impl Supervisor {
             life.rarely.changed();
         }
         if was_held && !hold {
-            let now = Instant::now();
-            life.last_output = now;
-            life.stalled = false;
-            for timer in JUDGE_OUTPUT {
-                if let (true, Some(after)) = (life.timers.contains_key(&timer), self.length(timer, life)) {
-                    life.timers.insert(timer, now + after);
-                }
+            self.judge_anew(life);
+        }
+    }
+
+    /// A clock has rung that was set for `at`. One that judges the agent is believed when it rings for the second time:
+    /// what has been printed by then is read first, for who was late may be the gateway.
+    pub(super) async fn ring(&mut self, life: &mut Life, timer: Timer, at: Instant) {
+        if judges_output(timer) {
+            if at.elapsed() >= STOOD_STILL {
+                tracing::warn!(session_id = %self.plan.id, ?timer, late = ?at.elapsed(), "a clock rang late; it begins anew");
+                self.judge_anew(life);
+                return;
+            }
+            if life.rang.replace((timer, at)) != Some((timer, at)) {
+                // The runtime looks at the pipes meanwhile, and the next wait at the output first.
+                tokio::task::yield_now().await;
+                return;
+            }
+        }
+        life.timers.remove(&timer);
+        match timer {
+            Timer::Idle => self.idle(life).await,
+            Timer::Permission => self.deny_unanswered(life).await,
+            Timer::Answer => self.give_up_late_changes(life),
+            timer => self.apply(life, Input::Elapsed(timer)).await,
+        }
+    }
+
+    /// What the agent was silent for was not its own doing: it gets its whole time again, for what it has printed
+    /// meanwhile is still to be read.
+    fn judge_anew(&self, life: &mut Life) {
+        let now = Instant::now();
+        life.last_output = now;
+        life.stalled = false;
+        for timer in JUDGE_OUTPUT {
+            if let (Some(_), Some(after)) = (life.timers.remove(&timer), self.length(timer, life)) {
+                life.timers.insert(timer, now + after);
             }
         }
     }
@@ -46,6 +85,10 @@ impl Supervisor {
     /// The idle clock: counted on raw bytes. Half-way it warns; at the end it acts.
     pub(super) async fn idle(&mut self, life: &mut Life) {
         let Some(limit) = self.plan.idle_timeout else { return };
+        if !life.requests.is_empty() {
+            // It waits for the client of a raw session.
+            life.last_output = Instant::now();
+        }
         let silent = life.last_output.elapsed();
         if silent >= limit {
             self.apply(life, Input::Elapsed(Timer::Idle)).await;
@@ -86,7 +129,8 @@ impl Supervisor {
             Timer::Disconnect if self.plan.kind == SessionKind::Command => Some(Duration::ZERO),
             Timer::Disconnect => Some(settings.disconnect_grace_seconds.duration()),
             Timer::Leave => Some(settings.result_grace_seconds.duration()),
-            Timer::Permission | Timer::Answer => None,
+            Timer::Answer => Some(ANSWER_TIME),
+            Timer::Permission => None,
             Timer::Rung => Some(match life.machine.rung() {
                 Some(Rung::Interrupt) => settings.interrupt_grace_seconds.duration(),
                 Some(Rung::EndSession) => settings.end_session_grace_seconds.duration(),

@@ -6,15 +6,18 @@ use tokio::time::Instant;
 
 use super::Supervisor;
 use super::life::{Applied, Change, Life, Over, Reply};
-use crate::api::event::{EndReason, SessionState};
+use crate::api::event::{EndReason, EventType, SessionState, StateChanged};
 use crate::api::session::{OWN_REQUEST_PREFIX, OnDisconnect, PermissionMode};
 use crate::claude::{ClientInput, control};
 use crate::session::error::SessionError;
 use crate::session::handle::Command;
-use crate::session::machine::{Input, Timer};
+use crate::session::machine::{Cause, Input, Timer};
 use crate::session::message::{Message, Taken};
 use crate::session::plan::Arguments;
 use crate::store::SessionPatch;
+
+/// Changes that the agent may owe an answer for.
+const MAX_CHANGES: usize = 64;
 
 impl Supervisor {
     pub(super) async fn obey(&mut self, life: &mut Life, command: Command, reply: Reply) {
@@ -44,14 +47,14 @@ impl Supervisor {
                     *held.get_mut() -= 1;
                     if *held.get() == 0 {
                         held.remove();
-                        self.let_go_by_one(life);
+                        self.await_connections(life);
                     }
                 }
                 Ok(life.machine.state())
             }
             Command::NodeGone { node } => {
                 if life.holders.remove(&node).is_some() {
-                    self.let_go_by_one(life);
+                    self.await_connections(life);
                 }
                 Ok(life.machine.state())
             }
@@ -67,8 +70,8 @@ impl Supervisor {
         drop(reply.send(answer));
     }
 
-    /// A node has no connection any more that the session lives for. If none has one, its time begins to run.
-    fn let_go_by_one(&self, life: &mut Life) {
+    /// If no node has a connection any more that the session lives for, its time begins to run.
+    pub(super) fn await_connections(&self, life: &mut Life) {
         if life.holders.is_empty() && self.plan.on_disconnect() == OnDisconnect::Stop {
             self.arm(Timer::Disconnect, life);
         }
@@ -111,6 +114,10 @@ impl Supervisor {
         if steer && life.machine.steerable() {
             if life.messages.give_at_once(message.id) {
                 life.say(control::user_message(&message.prompt, message.id));
+                // The log knows of each message that the agent has, or the same one would be another after the process.
+                let cause = Some(Cause::Steered.as_str().to_owned());
+                let changed = StateChanged { state, cause, message_id: Some(message.id) };
+                self.log.push(EventType::State, &changed);
             }
             return Ok(state);
         }
@@ -189,8 +196,16 @@ impl Supervisor {
             drop(reply.send(Ok(state)));
             return;
         }
-        if !life.machine.listens() {
-            let need = "its agent does not listen now";
+        let refusal = if state == SessionState::Paused {
+            Some("it is paused; `session.unpause` it first")
+        } else if !life.machine.listens() {
+            Some("its agent does not listen now")
+        } else if life.changes.len() >= MAX_CHANGES {
+            Some("its agent has answered none of many changes")
+        } else {
+            None
+        };
+        if let Some(need) = refusal {
             drop(reply.send(Err(SessionError::wrong_state(state, need))));
             return;
         }
@@ -221,7 +236,7 @@ impl Supervisor {
         if let Some(reply) = change.reply {
             drop(reply.send(answer));
         }
-        if life.changes.is_empty() {
+        if life.changes.values().all(|change| change.deadline.is_none()) {
             life.timers.remove(&Timer::Answer);
         }
     }
@@ -250,26 +265,31 @@ impl Supervisor {
 
     /// The process has gone: nobody answers.
     pub(super) fn give_up_changes(&self, life: &mut Life) {
-        self.give_up(life, |_| true);
+        let state = life.machine.state();
+        for (id, mut change) in life.changes.drain() {
+            self.refuse_unanswered(&id, &mut change, state);
+        }
     }
 
     /// The agent takes too long to answer some.
     pub(super) fn give_up_late_changes(&self, life: &mut Life) {
         let now = Instant::now();
-        self.give_up(life, |change| change.deadline <= now);
-        if let Some(next) = life.changes.values().map(|change| change.deadline).min() {
+        let state = life.machine.state();
+        for (id, change) in &mut life.changes {
+            // It may still make the change, and then the record has to say so.
+            if change.deadline.take_if(|deadline| *deadline <= now).is_some() {
+                self.refuse_unanswered(id, change, state);
+            }
+        }
+        if let Some(next) = life.changes.values().filter_map(|change| change.deadline).min() {
             life.timers.insert(Timer::Answer, next);
         }
     }
 
-    fn give_up(&self, life: &mut Life, given_up: impl Fn(&Change) -> bool) {
-        let state = life.machine.state();
-        for (id, change) in life.changes.extract_if(|_, change| given_up(change)) {
-            tracing::warn!(session_id = %self.plan.id, request = id, "the agent has not answered a control request");
-            if let Some(reply) = change.reply {
-                let need = "its agent has not answered";
-                drop(reply.send(Err(SessionError::wrong_state(state, need))));
-            }
+    fn refuse_unanswered(&self, id: &str, change: &mut Change, state: SessionState) {
+        tracing::warn!(session_id = %self.plan.id, request = id, "the agent has not answered a control request");
+        if let Some(reply) = change.reply.take() {
+            drop(reply.send(Err(SessionError::wrong_state(state, "its agent has not answered"))));
         }
     }
 }

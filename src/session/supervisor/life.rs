@@ -52,7 +52,8 @@ pub(super) enum Happened {
     InLine(Result<Progress, SessionError>),
     Printed(Option<OutputItem>),
     Job(JobDone),
-    Timer(Timer),
+    /// A clock, and when it was to ring.
+    Timer(Timer, Instant),
     Logged(Result<(), StoreError>),
     /// The store can say (again) whose the session is, or can't any more.
     Standing(bool),
@@ -68,8 +69,8 @@ pub(super) struct Change {
     pub apply: Applied,
     /// Who waits for it; the last change of a call has it.
     pub reply: Option<Reply>,
-    /// The agent must have answered by then.
-    pub deadline: Instant,
+    /// Who asked waits for the answer until then; `None`: nobody does any more.
+    pub deadline: Option<Instant>,
 }
 
 /// What is changed.
@@ -97,6 +98,8 @@ pub(super) struct Life {
     pub timers: BTreeMap<Timer, Instant>,
     /// Rings at the next of them.
     pub alarm: Alarm,
+    /// The clock that has rung last and when it was set for: the agent's output is looked at once more before it counts.
+    pub rang: Option<(Timer, Instant)>,
     pub job: Option<Job>,
     /// When whatever is not printed is looked at.
     pub rarely: Rarely,
@@ -124,8 +127,7 @@ pub(super) struct Life {
     pub spawned_at: Instant,
     pub last_output: Instant,
     pub stalled: bool,
-    /// Connections that a session with `on_disconnect: stop` lives for, by the node that has them; the one that started
-    /// it is the first.
+    /// Connections that a session with `on_disconnect: stop` lives for, by the node that has them.
     pub holders: HashMap<String, u32>,
     /// Its processes are stopped for now, because the store can't say whether the session is still this node's.
     pub suspended: bool,
@@ -144,12 +146,13 @@ pub(super) struct Life {
 
 impl Life {
     /// The life of a session that has just come to this node.
-    pub(super) fn new(machine: Machine, started: bool, cost: f64, node: &str, sure: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(machine: Machine, started: bool, cost: f64, sure: watch::Receiver<bool>) -> Self {
         let now = Instant::now();
         Self {
             machine,
             timers: BTreeMap::new(),
             alarm: Alarm::new(),
+            rang: None,
             job: None,
             rarely: Rarely::new(),
             other_happened: false,
@@ -169,7 +172,7 @@ impl Life {
             spawned_at: now,
             last_output: now,
             stalled: false,
-            holders: HashMap::from([(node.to_owned(), 1)]),
+            holders: HashMap::new(),
             suspended: false,
             held_back: false,
             greeted: false,
@@ -200,7 +203,7 @@ impl Life {
     /// The agent is being asked for a change, by a control request with that id.
     pub(super) fn expect_change(&mut self, id: String, apply: Applied, reply: Option<Reply>) {
         let deadline = Instant::now() + ANSWER_TIME;
-        self.changes.insert(id, Change { apply, reply, deadline });
+        self.changes.insert(id, Change { apply, reply, deadline: Some(deadline) });
         self.timers.entry(Timer::Answer).or_insert(deadline);
     }
 

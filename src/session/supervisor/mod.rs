@@ -82,6 +82,8 @@ pub(super) struct Supervisor {
     pub cost: watch::Sender<Option<f64>>,
     pub model: watch::Sender<Option<String>>,
     pub created_at_ms: u64,
+    /// How many connections of this node it lives for as it begins.
+    pub connections: u32,
     /// A process that was started ahead for the session: its first one.
     pub prepared: Option<Prepared>,
     /// This node's name.
@@ -102,7 +104,8 @@ impl Supervisor {
         };
         metrics::session_moved(None, Some(machine.state()));
         let woken = self.plan.origin != Origin::New;
-        let mut life = Life::new(machine, woken, self.plan.cost_before, &self.node, self.sure.clone());
+        let mut life = Life::new(machine, woken, self.plan.cost_before, self.sure.clone());
+        life.holders.extend((self.connections > 0).then(|| (self.node.to_string(), self.connections)));
         self.tell_origin(life.machine.state());
         if let Some(message) = self.plan.message.take() {
             // The first one is always taken.
@@ -112,6 +115,7 @@ impl Supervisor {
             self.tell_position(&mut life, waiting.position());
         }
         self.carry_out(&mut life, effects).await;
+        self.await_connections(&mut life);
         while life.over.is_none() {
             let happened = self.wait(&mut life).await;
             if let Err(error) = self.take_in(&mut life, happened).await {
@@ -170,13 +174,10 @@ impl Supervisor {
                     logged = self.log.advance(), if may_log && self.log.is_busy() => Happened::Logged(logged),
                     () = self.record.advance(), if self.record.is_busy() => Happened::Recorded,
                     Some(sure) = life.standing.next() => Happened::Standing(sure),
-                    timer = async { match next_timer {
-                        Some((timer, at)) => { life.alarm.at(at).await; timer }
+                    (timer, at) = async { match next_timer {
+                        Some((timer, at)) => { life.alarm.at(at).await; (timer, at) }
                         None => pending().await,
-                    } } => {
-                        life.timers.remove(&timer);
-                        Happened::Timer(timer)
-                    }
+                    } } => Happened::Timer(timer, at),
                 }
             });
             if other.is_ready() {
@@ -253,10 +254,7 @@ impl Supervisor {
             }
             Happened::Job(JobDone::TreeGone) => self.apply(life, Input::TreeGone).await,
             Happened::Job(JobDone::Settled) | Happened::Recorded => {}
-            Happened::Timer(Timer::Idle) => self.idle(life).await,
-            Happened::Timer(Timer::Permission) => self.deny_unanswered(life).await,
-            Happened::Timer(Timer::Answer) => self.give_up_late_changes(life),
-            Happened::Timer(timer) => self.apply(life, Input::Elapsed(timer)).await,
+            Happened::Timer(timer, at) => self.ring(life, timer, at).await,
             Happened::Standing(sure) => self.suspend(life, !sure),
             Happened::Logged(outcome) => return outcome,
         }

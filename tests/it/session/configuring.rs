@@ -103,3 +103,19 @@ async fn a_session_that_waits_for_a_slot_is_started_with_the_change() {
     let error = client.error("session.configure", change(waiting, json!({"model": "opus"}))).await;
     assert_eq!(error["code"], -32006);
 }
+
+#[tokio::test]
+async fn a_paused_agent_can_not_be_asked_for_a_change() {
+    let gateway = Gateway::builder().start().await;
+    let mut client = gateway.client().await;
+    let session = busy(&gateway, &mut client).await;
+    client.ok("session.pause", json!({"session_id": session})).await;
+    let refused = client.error("session.configure", change(session, json!({"model": "haiku"}))).await;
+    assert_eq!((&refused["code"], &refused["data"]["details"]["state"]), (&json!(-32006), &json!("paused")));
+    client.ok("session.unpause", json!({"session_id": session})).await;
+    go(&gateway, session);
+    client.until_ended(session).await;
+    assert_eq!(client.ok("session.get", json!({"session_id": session})).await["model"], Value::Null);
+    let error = client.error("session.start", json!({"prompt": "say x", "model": ""})).await;
+    assert_eq!(error["code"], -32602);
+}

@@ -191,3 +191,39 @@ async fn k4_a_kill_at_any_moment_loses_nothing_that_was_seen_and_leaves_no_sessi
     }
     gateway.stop().await;
 }
+
+#[tokio::test]
+async fn a_session_that_outlives_its_gateway_still_ends_with_its_connections() {
+    let mut gateway = Gateway::builder().setting("disconnect_grace_seconds", 5).start().await;
+    let mut client = gateway.client().await;
+    let mut sessions = Vec::new();
+    for _ in 0..2 {
+        let params = json!({"prompt": "say x", "interactive": true, "on_disconnect": "stop", "on_lost": "resume"});
+        let session = client.start(params).await;
+        client.until_state(session, "idle").await;
+        sessions.push(session);
+    }
+    let (left, kept) = (sessions[0], sessions[1]);
+    gateway.kill9().await;
+    gateway.restart().await;
+    // Its owner comes back to one of them, and to look at the other is not to come back.
+    let mut owner = gateway.client().await;
+    let mut watcher = gateway.client().await;
+    owner.ok("session.attach", json!({"session_id": kept})).await;
+    let gone = async |watcher: &mut Client, session: Uuid| {
+        let ended = async {
+            while watcher.ok("session.get", json!({"session_id": session})).await["state"] != "ended" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ended).await.expect("an end");
+        watcher.ok("session.get", json!({"session_id": session})).await["ended"]["reason"].clone()
+    };
+    assert_eq!(gone(&mut watcher, left).await, "cancelled");
+    let turn = json!({"session_id": kept, "prompt": "say on"});
+    owner.ok("session.send", turn).await;
+    owner.until_event(kept, |event| event.data.get().contains(r#""result":"on""#)).await;
+    owner.close().await;
+    assert_eq!(gone(&mut watcher, kept).await, "cancelled");
+    assert_eq!(gateway.processes(), Vec::<u32>::new());
+}

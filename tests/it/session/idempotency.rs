@@ -1,10 +1,13 @@
 //! An idempotency key makes a start that is sent twice one start.
 
-use serde_json::json;
+use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::conversation::{go, send, until_answered};
 use super::ended;
 use crate::support::client::session_id;
-use crate::support::{Client, Gateway};
+use crate::support::{Client, Gateway, metrics};
 
 #[tokio::test]
 async fn the_same_key_gives_the_same_session_also_after_a_restart() {
@@ -102,4 +105,54 @@ async fn j4_one_key_50_times_at_once_and_again_after_a_reconnect_is_one_session(
     assert_eq!(ended(&client.until_ended(sessions[0]).await)["result"], "once");
     assert_eq!(gateway.started_agents(), 1);
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_repeats_a_start_after_the_connection_was_lost_stands_behind_the_session_again() {
+    let gateway = Gateway::builder().setting("disconnect_grace_seconds", 5).start().await;
+    let mut first = gateway.client().await;
+    let params = json!({"prompt": "touch there; await go; say done", "idempotency_key": "k", "on_disconnect": "stop"});
+    let session = first.start(params.clone()).await;
+    super::until_file(&gateway, session, "there").await;
+    let mut second = gateway.client().await;
+    first.reset();
+    metrics::until(gateway.http, r#"cc_gateway_connections{listener="ws"}"#, 1.0).await;
+    assert_eq!(second.start(params).await, session);
+    let last = second.ok("session.get", json!({"session_id": session})).await["last_seq"].as_u64().unwrap();
+    second.until_position(session, last).await;
+    // Longer than it would have waited for somebody.
+    second.expect_silence(Duration::from_millis(5_500)).await;
+    go(&gateway, session);
+    assert_eq!(ended(&second.until_ended(session).await)["result"], "done");
+}
+
+#[tokio::test]
+async fn a_repeated_start_names_the_first_message_whatever_has_come_since() {
+    let gateway = Gateway::builder().start().await;
+    let mut client = gateway.client().await;
+    let params = json!({"prompt": "say one", "interactive": true, "idempotency_key": "talk"});
+    let told = client.ok("session.start", params.clone()).await;
+    let session = session_id(&told).unwrap();
+    client.until_state(session, "idle").await;
+    let next = send(&mut client, session, "touch there; await go; say two").await;
+    super::until_file(&gateway, session, "there").await;
+    assert_ne!(next["message_id"], told["message_id"]);
+    // Each on a connection of its own: what is repeated streams the events from their beginning.
+    let again = async |params: &Value| {
+        let mut client = gateway.client().await;
+        client.ok("session.start", params.clone()).await["message_id"].clone()
+    };
+    for _ in 0..2 {
+        assert_eq!(again(&params).await, told["message_id"]);
+        go(&gateway, session);
+        until_answered(&mut client, session, &next).await;
+    }
+    let once = json!({"prompt": "say once", "idempotency_key": "once"});
+    let told = client.ok("session.start", once.clone()).await;
+    client.until_ended(session_id(&told).unwrap()).await;
+    assert_eq!(again(&once).await, told["message_id"]);
+    let silent = json!({"interactive": true, "idempotency_key": "silent"});
+    for _ in 0..2 {
+        assert_eq!(again(&silent).await, Value::Null);
+    }
 }

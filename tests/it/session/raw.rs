@@ -281,3 +281,16 @@ async fn a_raw_session_needs_the_scope_raw_from_start_to_end() {
     let error = refused(&mut narrow, session, user("say y")).await;
     assert_eq!(error["code"], -32005, "{error}");
 }
+
+#[tokio::test]
+async fn the_silence_of_an_agent_that_waits_for_its_client_is_not_its_own() {
+    let gateway = Gateway::builder().start().await;
+    let mut client = gateway.client().await;
+    let params = json!({"prompt": ASK, "interactive": true, "raw": true, "idle_timeout_seconds": 3});
+    let session = client.start(params).await;
+    let question = asked(&mut client, session, "can_use_tool").await;
+    client.expect_silence(std::time::Duration::from_secs(5)).await;
+    let allowed = json!({"behavior": "allow", "updatedInput": {"command": "ls"}});
+    input(&mut client, session, answer(&question["request_id"], &allowed)).await;
+    client.until_event(session, |event| event.data.get().contains(r#""result":"asked""#)).await;
+}

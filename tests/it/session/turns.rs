@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::conversation::{at_rest, results, send, until_answered};
+use super::conversation::{at_rest, results, send, until_answered, until_away};
 use super::{ended, run, until_file, workspace};
 use crate::support::client::Client;
 use crate::support::{Gateway, metrics};
@@ -81,6 +81,26 @@ async fn a_message_that_steers_joins_the_running_turn() {
     std::fs::write(workspace(&gateway, session).join("go"), "").unwrap();
     until_answered(&mut client, session, &told).await;
     client.until_state(session, "idle").await;
+}
+
+#[tokio::test]
+async fn a_message_that_has_joined_a_turn_is_known_also_after_the_process_has_gone() {
+    let gateway = Gateway::builder().setting("idle_process_seconds", 0.2).start().await;
+    let mut client = gateway.client().await;
+    let session = client.start(json!({"prompt": "touch there; await go; say first", "interactive": true})).await;
+    until_file(&gateway, session, "there").await;
+    let params = json!({"session_id": session, "prompt": "say joined", "steer": true, "message_id": Uuid::new_v4()});
+    let told = client.ok("session.send", params.clone()).await;
+    let joined = client.until_event(session, |event| event.data.get().contains("steered")).await;
+    assert_eq!(joined.data(), json!({"state": "running", "cause": "steered", "message_id": told["message_id"]}));
+    std::fs::write(workspace(&gateway, session).join("go"), "").unwrap();
+    until_answered(&mut client, session, &told).await;
+    until_away(&mut client, session, 1).await;
+    assert_eq!(client.ok("session.send", params).await["message_id"], told["message_id"]);
+    // Nothing was done with it: the next thing that happens is what another message brings.
+    let last = send(&mut client, session, "say last").await;
+    until_answered(&mut client, session, &last).await;
+    assert_eq!(results(&client.events(session)).iter().filter(|text| *text == "joined").count(), 1);
 }
 
 #[tokio::test]
