@@ -11,10 +11,11 @@ use uuid::Uuid;
 
 use super::log::Frame;
 use super::reader::{EventReader, ReadError};
-use crate::api::event::{EventType, SessionState, StateChanged};
+use crate::api::event::{Event, EventType, SessionState, StateChanged};
 use crate::api::selector::{EventKind, TypeSet};
 use crate::claude::{ClaudeLine, parse_line};
 use crate::store::{SharedStore, StoreError};
+use crate::telemetry::time::milliseconds;
 
 /// How much of a log one look at it brings.
 const PAGE_EVENTS: usize = 1_000;
@@ -43,6 +44,23 @@ pub(super) async fn has_been_ready(store: &SharedStore, session: Uuid) -> Result
         // A log does not get as long before that.
         Err(ReadError::Expired { .. }) => Ok(true),
         Err(ReadError::Removed) => Ok(false),
+        Err(ReadError::Store(error)) => Err(error),
+    }
+}
+
+/// When the session's first process was started, in milliseconds since the Unix epoch; `None`: never, as far as its log
+/// goes. A limit for the whole session counts from then: what it waited for a slot before is not its own.
+///
+/// # Errors
+/// The store's.
+pub(super) async fn began_at_ms(store: &SharedStore, session: Uuid) -> Result<Option<u64>, StoreError> {
+    let mut began = None;
+    let looked = walk(store, session, 0, TypeSet::default().with(EventType::Started), |frame| {
+        began = serde_json::from_slice::<Event>(&frame.event()).ok().and_then(|event| milliseconds(&event.at));
+        ControlFlow::Break(())
+    });
+    match looked.await {
+        Ok(()) | Err(ReadError::Expired { .. } | ReadError::Removed) => Ok(began),
         Err(ReadError::Store(error)) => Err(error),
     }
 }

@@ -50,6 +50,9 @@ pub struct Plan {
     pub raw: bool,
     /// Wall-clock limit.
     pub timeout: Option<Duration>,
+    /// When the session's first process was started, in milliseconds since the Unix epoch: a limit for the whole session
+    /// counts from then. `None`: there was none, or there is no such limit.
+    pub began_at_ms: Option<u64>,
     /// That limit counts for each turn: the caller has named none for the whole session.
     pub timeout_per_turn: bool,
     /// Limit for silence.

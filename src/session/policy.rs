@@ -104,6 +104,7 @@ impl Policy {
             interactive: params.interactive,
             raw: params.raw,
             timeout,
+            began_at_ms: None,
             timeout_per_turn: params.interactive && params.timeout_seconds.is_none(),
             idle_timeout,
             queue_timeout,
@@ -165,6 +166,7 @@ impl Policy {
             interactive: params.interactive,
             raw: params.raw,
             timeout: limit("timeout_seconds", params.timeout_seconds, self.sessions.timeout_seconds.duration())?,
+            began_at_ms: None,
             timeout_per_turn: params.interactive && params.timeout_seconds.is_none(),
             idle_timeout: limit(
                 "idle_timeout_seconds",
@@ -241,6 +243,7 @@ impl Policy {
             interactive: false,
             raw: false,
             timeout,
+            began_at_ms: None,
             timeout_per_turn: false,
             idle_timeout: limit("timeout", None, self.sessions.idle_timeout_seconds.duration())?,
             queue_timeout: self.sessions.queue_timeout_seconds.duration(),

@@ -24,6 +24,13 @@ pub fn rfc3339_ms(milliseconds: u64) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(milliseconds.min(LAST))).to_string()
 }
 
+/// The moment of such a text, in milliseconds since the Unix epoch; `None` if it is none.
+#[must_use]
+pub fn milliseconds(text: &str) -> Option<u64> {
+    let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
 /// The text of one moment after the other, like [`rfc3339_ms`]: those of one second share all but its last digits, and
 /// are so much cheaper.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ use super::Sessions;
 use crate::api::event::{EndReason, SessionState};
 use crate::api::session::StartParams;
 use crate::session::admission::Admitted;
+use crate::session::answers;
 use crate::session::error::{LimitReason, SessionError};
 use crate::session::handle::{Command, Handle};
 use crate::store::{PutAwayQuery, SessionRow, StoreError};
@@ -120,20 +121,40 @@ impl Sessions {
             let Some(last) = page.last() else { return Ok(()) };
             after = last.put_away_at_ms.map(|at| (at, last.id));
             for row in &page {
-                if is_due(row, keep, now_ms()) {
+                if is_forgotten(row, keep, now_ms()) || self.has_used_its_time(row).await? {
                     // One that was woken at this very moment goes on.
                     drop(self.end_at_rest(row, EndReason::TimedOut).await);
                 }
             }
         }
     }
+
+    /// Has a session been there for as long as its caller allowed? What it waited for a slot does not count.
+    async fn has_used_its_time(&self, row: &SessionRow) -> Result<bool, StoreError> {
+        let Some(limit) = whole_limit(row) else { return Ok(false) };
+        if !has_passed(row.created_at_ms, limit, now_ms()) {
+            return Ok(false);
+        }
+        let began = match answers::began_at_ms(&self.store, row.id).await {
+            Err(error) if error.retryable() => return Err(error),
+            // A log that can't be read must not keep the others waiting.
+            told => told.unwrap_or_default(),
+        };
+        Ok(has_passed(began.unwrap_or(row.created_at_ms), limit, now_ms()))
+    }
 }
 
-/// Is the time of a put-away session over?
-fn is_due(row: &SessionRow, keep: Option<Duration>, now_ms: u64) -> bool {
-    let passed = |since: u64, limit: Duration| Duration::from_millis(now_ms.saturating_sub(since)) >= limit;
-    let forgotten = row.put_away_at_ms.zip(keep).is_some_and(|(since, keep)| passed(since, keep));
-    let limit = serde_json::from_str::<StartParams>(&row.params).ok().and_then(|params| params.timeout_seconds);
-    let limit = limit.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    forgotten || limit.is_some_and(|limit| passed(row.created_at_ms, limit))
+/// Has nobody woken a put-away session for so long that it is to end?
+fn is_forgotten(row: &SessionRow, keep: Option<Duration>, now_ms: u64) -> bool {
+    row.put_away_at_ms.zip(keep).is_some_and(|(since, keep)| has_passed(since, keep, now_ms))
+}
+
+/// The limit for the whole of a session, if its caller has named one.
+fn whole_limit(row: &SessionRow) -> Option<Duration> {
+    let params = serde_json::from_str::<StartParams>(&row.params).ok()?;
+    params.timeout_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+}
+
+fn has_passed(since_ms: u64, limit: Duration, now_ms: u64) -> bool {
+    Duration::from_millis(now_ms.saturating_sub(since_ms)) >= limit
 }

@@ -182,7 +182,11 @@ impl Sessions {
             Some(id) => self.store.session(id).await?,
             None => None,
         };
-        self.policy.plan_again(row, resumed.as_ref(), origin)
+        let mut plan = self.policy.plan_again(row, resumed.as_ref(), origin)?;
+        if plan.timeout.is_some() && !plan.timeout_per_turn {
+            plan.began_at_ms = answers::began_at_ms(&self.store, row.id).await?;
+        }
+        Ok(plan)
     }
 
     /// What makes a session that nobody runs this node's.

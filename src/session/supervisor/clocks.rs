@@ -144,9 +144,7 @@ impl Supervisor {
 
     /// What is left of a limit for the whole session. One that was put away has used up some of it.
     fn left_of(&self, limit: Duration) -> Duration {
-        if self.plan.timeout_per_turn || self.plan.origin == crate::session::machine::Origin::New {
-            return limit;
-        }
-        limit.saturating_sub(Duration::from_millis(now_ms().saturating_sub(self.created_at_ms)))
+        let used = self.plan.began_at_ms.map_or(0, |began| now_ms().saturating_sub(began));
+        limit.saturating_sub(Duration::from_millis(used))
     }
 }

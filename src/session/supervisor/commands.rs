@@ -197,7 +197,7 @@ impl Supervisor {
             return;
         }
         let refusal = if state == SessionState::Paused {
-            Some("it is paused; `session.unpause` it first")
+            Some("`session.unpause` it first")
         } else if !life.machine.listens() {
             Some("its agent does not listen now")
         } else if life.changes.len() >= MAX_CHANGES {

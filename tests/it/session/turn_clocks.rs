@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::conversation::{at_rest, at_rest_with, message_id, results, send, until_answered, until_away};
+use super::conversation::{at_rest, at_rest_with, busy, go, message_id, results, send, until_answered, until_away};
 use super::timeouts::assert_warned;
 use super::{ended, milliseconds, until_file};
 use crate::support::Gateway;
@@ -63,6 +63,25 @@ async fn h6_a_limit_that_the_caller_names_counts_for_the_whole_session_also_at_r
         assert!((limit..=all).contains(&took), "{end}");
     }
     assert_eq!(gateway.processes(), Vec::<u32>::new());
+}
+
+#[tokio::test]
+async fn what_a_session_has_waited_for_its_slot_does_not_count_against_its_limit() {
+    let gateway = Gateway::builder().setting("max_sessions", 1).setting("idle_process_seconds", 0.05).start().await;
+    let mut client = gateway.client().await;
+    let first = busy(&gateway, &mut client).await;
+    let params = json!({"prompt": "say x", "interactive": true, "queue": true, "timeout_seconds": 4});
+    let session = client.start(params).await;
+    client.until_event(session, |event| event.kind == "session.queued").await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    go(&gateway, first);
+    // It rests without a process when its time is over.
+    until_away(&mut client, session, 1).await;
+    let events = client.until_ended(session).await;
+    assert_eq!(ended(&events)["reason"], "timed_out");
+    let started = events.iter().find(|event| event.kind == "session.started").expect("a start");
+    let took = milliseconds(events.last().expect("an end")) - milliseconds(started);
+    assert!(took >= 4_000, "ended {took} ms after its start");
 }
 
 #[tokio::test]
