@@ -37,16 +37,17 @@ impl Supervisor {
         let show = || {
             self.state.send_replace(SessionState::Ended);
         };
-        let mut left = Left::Ended;
-        if let Err(error) = self.log.end(&ended, patch, show).await {
+        let written = self.log.end(&ended, patch, show).await;
+        metrics::session_moved(Some(before), None);
+        if let Err(error) = written {
+            // Whose it is now tells how it ended.
             tracing::error!(session_id = %self.plan.id, %error, "the end of a session could not be written");
             show();
-            left = Left::Abandoned;
+            return Left::Abandoned;
         }
         metrics::session_ended(reason);
-        metrics::session_moved(Some(before), None);
         tracing::info!(session_id = %self.plan.id, reason = reason.as_str(), duration_ms = ended.duration_ms, "session ended");
-        left
+        Left::Ended
     }
 
     /// The session rests without a process, and nobody runs it from now on: the record says so.
