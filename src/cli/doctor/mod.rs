@@ -41,12 +41,8 @@ pub struct Args {
 /// Looks and tells.
 pub async fn run(args: &Args, env: &Environment) -> Exit {
     let report = examine(&args.settings.sources(env, []), env).await;
-    if args.json {
-        output::say(&format!("{:#}", report.json()));
-    } else {
-        output::say(&report.text());
-    }
-    report.exit()
+    let told = if args.json { format!("{:#}", report.json()) } else { report.text() };
+    output::say(&told).or(report.exit())
 }
 
 /// All checks.
