@@ -42,6 +42,7 @@ pub(super) fn imported(outcomes: &[(String, Imported)], dry_run: bool) -> String
                 format!("{} ({})", if dry_run { "would be made" } else { "made" }, scheme.name())
             }
             Imported::Exists => "left as it is: there is an account of that name".to_owned(),
+            Imported::Ended => "left out: its time is over (the file's eighth field)".to_owned(),
             Imported::NoPassword => "left out: nobody can log in with a password".to_owned(),
             Imported::Unusable => {
                 "left out: its hash is of a kind that is not understood, or costs too much".to_owned()
