@@ -84,6 +84,7 @@ async fn while_a_gateway_runs_nothing_is_changed_and_the_way_out_is_said() {
 #[tokio::test]
 async fn an_account_that_is_not_there_or_taken_is_told() {
     let (_home, settings) = world();
+    act(&add("ada", None), &settings).await.unwrap();
     let error = act(&Action::Enable { name: "eve".to_owned() }, &settings).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no account of that name");
     act(&add("eve", None), &settings).await.unwrap();
