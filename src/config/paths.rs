@@ -97,8 +97,9 @@ pub fn claude_config_dir(settings: &Settings, env: &Environment) -> Option<PathB
     home.map(|home| home.join(".claude"))
 }
 
-/// `$XDG_CONFIG_HOME`, else `~/.config`.
-pub(super) fn config_home(env: &Environment) -> Option<PathBuf> {
+/// `$XDG_CONFIG_HOME`, else `~/.config`; `None` if this user has no home.
+#[must_use]
+pub fn config_home(env: &Environment) -> Option<PathBuf> {
     absolute(env, "XDG_CONFIG_HOME").or_else(|| home(env).map(|home| home.join(".config")))
 }
 
