@@ -418,6 +418,23 @@ fn what_is_shown_is_a_settings_file_with_the_same_meaning() {
 }
 
 #[test]
+fn a_settings_file_to_begin_with_names_no_secret_and_freezes_nothing_that_follows_from_something_else() {
+    let (home, env) = world();
+    let flags =
+        ["agent_env=ANTHROPIC_API_KEY=k", "store_url=redis://user:pass@host:1", &format!("jwt_secret={RANDOM}")];
+    for line in show(&loaded(&sources(&env, &[], &flags))).lines().filter(|line| line.contains("<hidden>")) {
+        assert!(line.starts_with("# "), "{line}");
+    }
+    let shown = show(&loaded(&sources(&env, &[], &[])));
+    let mut elsewhere = sources(&env, &[], &["data_dir=/srv/elsewhere"]);
+    elsewhere.file = Some(write(&home, "begin.toml", &shown));
+    let settings = loaded(&elsewhere).settings;
+    assert_eq!(settings.data.store_url, "sqlite:/srv/elsewhere/gateway.db");
+    let shown = show(&loaded(&sources(&env, &[], &["data_dir=/srv/elsewhere"])));
+    assert!(shown.contains("\ndata_dir = \"/srv/elsewhere\"  # from --set\n"), "what was said stays: {shown}");
+}
+
+#[test]
 fn what_is_right_is_read_although_something_is_wrong() {
     let (_home, env) = world();
     let (loaded, problems) = load_what_is_right(&sources(&env, &[], &["http_listen=127.0.0.1:9", "max_sessions=none"]));
