@@ -78,7 +78,9 @@ impl View {
             },
             EventType::Stalled => match serde_json::from_str::<Stalled>(event.data.get()) {
                 Ok(stalled) => {
-                    self.screen.warn(&format!("Claude has been silent for {} s", stalled.silent_seconds)).await
+                    // Whole seconds are told, and it is told after less than one too.
+                    let seconds = stalled.silent_seconds.max(1);
+                    self.screen.warn(&format!("Claude has been silent for {seconds} s")).await
                 }
                 Err(_) => Ok(()),
             },
