@@ -106,8 +106,7 @@ pub(super) async fn steer(gateway: &GatewayArgs, command: SteerCommand) -> Resul
         }
         SteerCommand::Stop(one) => client.call::<SessionStop>(params(one)).await,
     }?;
-    // Nobody reads it: that is no failure.
-    let _ = screen::print_line(state.as_str());
+    screen::print_line(state.as_str())?;
     Ok(ExitCode::from(OK))
 }
 

@@ -1,9 +1,8 @@
 //! `serve` when it can't start: what it must not have changed then, which code it ends with; and the first password.
 
 use std::path::Path;
-use std::process::Stdio;
 
-use crate::support::program::{as_operator, cc_gateway};
+use crate::support::program::{as_operator, cc_gateway, with_full_output};
 use crate::support::{Gateway, http};
 
 /// A gateway's own environment in that directory, with these settings changed.
@@ -21,16 +20,6 @@ fn environment(directory: &Path, changed: &[(&str, &str)]) -> Vec<(String, Strin
         settings.push((name, (*value).to_owned()));
     }
     settings.into_iter().map(|(name, value)| (format!("CC_GATEWAY_{name}"), value)).collect()
-}
-
-/// Runs it with a standard output that takes nothing; its exit code, and what it said beside.
-async fn with_full_output(arguments: &[&str], environment: &[(String, String)]) -> (Option<i32>, String) {
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_cc-gateway"));
-    command.args(arguments).env_clear().envs(environment.iter().cloned()).kill_on_drop(true);
-    let started = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
-    let ended = crate::support::within("it to end", started.wait_with_output()).await.unwrap();
-    (ended.status.code(), String::from_utf8(ended.stderr).unwrap())
 }
 
 /// The password that a first start has shown.
