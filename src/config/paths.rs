@@ -133,3 +133,14 @@ fn make_absolute(path: &mut PathBuf, home: Option<&Path>) {
         *path = absolute;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_home_the_one_of_the_account_database_is_taken() {
+        let Some(user) = User::from_uid(Uid::effective()).unwrap() else { return };
+        assert_eq!(config_home(&Environment::default()), Some(user.dir.join(".config")));
+    }
+}
