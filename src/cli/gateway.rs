@@ -66,7 +66,7 @@ impl From<ClientError> for Failure {
 /// Which gateway, and as whom.
 #[derive(Debug, Clone, clap::Args)]
 pub struct GatewayArgs {
-    /// The gateway's HTTP address [variable: `CC_GATEWAY_URL`] [default: <http://127.0.0.1:8001>].
+    /// The gateway's HTTP address [variable: `CC_GATEWAY_URL`] [default: `http://127.0.0.1:8001`].
     #[arg(long, value_name = "URL", global = true)]
     pub url: Option<String>,
     /// The gateway's WebSocket address [variable: `CC_GATEWAY_WS_URL`] [default: the same host, port 8003].

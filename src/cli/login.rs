@@ -14,7 +14,7 @@ use super::{ask, login_oidc, saved_token, screen};
 /// Logs in at a gateway and saves the login, readable by you only. Other commands renew it when they need to.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoginArgs {
-    /// The gateway's HTTP address [variable: `CC_GATEWAY_URL`] [default: <http://127.0.0.1:8001>].
+    /// The gateway's HTTP address [variable: `CC_GATEWAY_URL`] [default: `http://127.0.0.1:8001`].
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
     /// The account; without it the name is asked for.

@@ -12,7 +12,7 @@ use super::{saved_token, screen};
 /// Ends the saved login at a gateway: its tokens are refused from then on, and its connections are closed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogoutArgs {
-    /// The gateway's HTTP address [variable: `CC_GATEWAY_URL`] [default: <http://127.0.0.1:8001>].
+    /// The gateway's HTTP address [variable: `CC_GATEWAY_URL`] [default: `http://127.0.0.1:8001`].
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 }
