@@ -1,13 +1,16 @@
 //! The only place that knows every part: settings → store → sessions → listeners → drain.
 //!
-//! The order of the start is the order of what needs what; the order of the end is its reverse, with the
-//! sessions first: nothing is taken away from under a session that still runs.
+//! The order of the start is the order of what needs what, with two exceptions: the listeners' addresses are taken
+//! before anything is changed, and the first password is made when nothing else can fail. The order of the end is the
+//! reverse, with the sessions first: nothing is taken away from under a session that still runs.
 
 mod error;
 mod facts;
+mod first_admin;
 mod key_files;
 mod memory;
-mod node;
+pub mod node;
+mod place;
 mod signals;
 
 use std::net::SocketAddr;
@@ -15,14 +18,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::server::Draining;
 use crate::auth::{
-    Accounts, ApiKeys, AuditLog, Authenticator, FirstAdmin, Keys, Logins, OidcLogins, OutsideIssuers, Revocations,
-    Tokens,
+    Accounts, ApiKeys, AuditLog, Authenticator, Keys, Logins, OidcLogins, OutsideIssuers, Revocations, Tokens,
 };
 use crate::claude::child_environment;
 use crate::claude::credentials::CREDENTIALS_VARIABLE;
@@ -50,10 +51,8 @@ use crate::{http, rpc, ws};
 
 pub use error::AppError;
 use facts::Facts;
+use place::Place;
 
-/// Connections that may wait to be accepted, as far as the kernel allows it (`somaxconn`): a burst of clients
-/// that come back at once must not be left waiting for a second try.
-const LISTEN_QUEUE: u32 = 4_096;
 /// How long closed connections may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -93,12 +92,20 @@ impl std::fmt::Debug for App {
 }
 
 impl App {
-    /// Builds every part and begins to listen.
+    /// Builds every part and begins to listen; `announce` then tells so to whoever has started it. What can be wrong
+    /// with this machine or the settings is found before anything is changed.
     ///
     /// # Errors
-    /// What is missing or wrong, for the operator.
-    pub async fn start(settings: Settings, env: &Environment) -> Result<(Self, Ready), AppError> {
+    /// What is missing or wrong, for the operator. The first password is no secret that is lost: if it can't be told,
+    /// the next start makes another.
+    pub async fn start(
+        settings: Settings,
+        env: &Environment,
+        announce: impl FnOnce(&Ready) -> std::io::Result<()>,
+    ) -> Result<Self, AppError> {
         let signals = signals::Signals::listen();
+        let user = settings.agent.agent_user.as_deref().map(RunAs::lookup).transpose()?;
+        let places = [Place::take(settings.http.http_listen)?, Place::take(settings.websocket.ws_listen)?];
         let prometheus = metrics::install().map_err(AppError::Metrics)?;
         metrics::slots_max(settings.sessions.max_sessions);
         data_dir::prepare(&settings.data.data_dir)?;
@@ -117,16 +124,14 @@ impl App {
         let audit = AuditLog::start(Arc::clone(&store), keep_audit, audit_stop.clone(), &audit_tracker);
         let accounts = Accounts::new(Arc::clone(&store), &settings.auth);
         let accounts = Arc::new(accounts.with_audit(audit.clone()).revoking_by(revocations.clone()));
-        let first_password = match accounts.ensure_admin(Some(&settings.auth.admin_password_file)).await? {
-            FirstAdmin::Created { password_shown_once } => password_shown_once,
-            FirstAdmin::Exists => None,
-        };
         let agent = &settings.agent;
-        let user = agent.agent_user.as_deref().map(RunAs::lookup).transpose()?;
         let inherited = env.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
         let named = user.as_ref().map(|user| (user.name.as_str(), user.home.as_path()));
         let agent_env = child_environment(inherited, agent, named);
         let spawner = Spawner::start().map_err(AppError::Spawner)?;
+        let roots = &settings.workspaces;
+        let workspaces = Workspaces::prepare(&roots.workspace_roots, &roots.trusted_workspace_roots, user.clone())
+            .map_err(AppError::Workspaces)?;
         let recovered = recovery::recover(&store, &node, user.as_ref()).await?;
         if recovered.lost > 0 {
             tracing::warn!(lost = recovered.lost, "sessions of the gateway's last run were ended as lost");
@@ -138,11 +143,7 @@ impl App {
         let inspector = login::inspector(agent, agent_env.clone(), user.as_ref());
         let setup = LoginSetup::new(agent, inspector, delivered);
         let login = ClaudeLogin::keep(setup, user.as_ref(), stop.clone()).await;
-        let launcher =
-            Arc::new(Launcher::new(spawner, agent_env, user.clone(), &node, Arc::clone(&session_settings), login));
-        let roots = &settings.workspaces;
-        let workspaces = Workspaces::prepare(&roots.workspace_roots, &roots.trusted_workspace_roots, user)
-            .map_err(AppError::Workspaces)?;
+        let launcher = Arc::new(Launcher::new(spawner, agent_env, user, &node, Arc::clone(&session_settings), login));
         let newest = store.list_sessions(ListQuery { limit: 1, ..ListQuery::default() }).await?;
         let first_principal = newest.rows.into_iter().next().map(|row| row.owner);
         let policy = Policy::new(agent.clone(), settings.sessions.clone(), workspaces, first_principal);
@@ -198,7 +199,7 @@ impl App {
         let methods = rpc::methods(rpc::Context {
             sessions: Arc::clone(&sessions),
             authenticator: Arc::clone(&authenticator),
-            accounts,
+            accounts: Arc::clone(&accounts),
             keys: ApiKeys::new(Arc::clone(&store)),
             records: Arc::clone(&store),
             node: node.clone(),
@@ -217,13 +218,20 @@ impl App {
             tracker: ws_tracker.clone(),
         };
         let http_tracker = TaskTracker::new();
-        let http_listener = listen(settings.http.http_listen)?;
-        let ws_listener = listen(settings.websocket.ws_listen)?;
+        let [http_place, ws_place] = places;
+        let (http_listener, ws_listener) = (http_place.listen()?, ws_place.listen()?);
         let ready = Ready {
             http: http_listener.local_addr().map_err(AppError::Listen)?,
             ws: ws_listener.local_addr().map_err(AppError::Listen)?,
-            first_password,
+            first_password: first_admin::ensure(&accounts, &settings).await?,
         };
+        // Before anybody is served: whoever can't be told the password must not have a gateway that knows it.
+        if let Err(source) = announce(&ready)
+            && ready.first_password.is_some()
+        {
+            accounts.take_back_admin().await?;
+            return Err(AppError::Password(source));
+        }
         let accept = AcceptLimits::new(&settings.http);
         let http_places = Places::new("http", settings.http.max_http_connections);
         // Room for sockets that are refused with a reason, health probes among them.
@@ -242,7 +250,7 @@ impl App {
         keep_metrics(prometheus, stop.clone());
         tracing::info!(http = %ready.http, ws = %ready.ws, node, store = store.kind(), "listening");
         let audit = (audit_stop, audit_tracker);
-        Ok((Self { settings, sessions, store, connections, stop, signals, http_tracker, ws_tracker, audit }, ready))
+        Ok(Self { settings, sessions, store, connections, stop, signals, http_tracker, ws_tracker, audit })
     }
 
     /// Serves until a signal, then drains. A second signal shortens the grace to nothing.
@@ -299,17 +307,6 @@ impl App {
         self.store.close().await;
         tracing::info!("ended");
     }
-}
-
-fn listen(address: SocketAddr) -> Result<TcpListener, AppError> {
-    let bound = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // A restart must not wait until the kernel has forgotten the old connections.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(LISTEN_QUEUE)
-    };
-    bound().map_err(|source| AppError::Bind { address, source })
 }
 
 /// With one uid an agent can read the gateway's own secret: the operator must know.

@@ -216,6 +216,23 @@ pub enum LoginMethod {
     None,
 }
 
+impl LoginMethod {
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OauthFile => "oauth_file",
+            Self::OauthToken => "oauth_token",
+            Self::ApiKey => "api_key",
+            Self::AuthToken => "auth_token",
+            Self::ApiKeyHelper => "api_key_helper",
+            Self::ConsoleKey => "console_key",
+            Self::Provider => "provider",
+            Self::None => "none",
+        }
+    }
+}
+
 /// The credentials file as it lies there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CredentialsFile {
@@ -245,6 +262,17 @@ pub enum DeliverySource {
     Environment,
     /// A file in the directory of the setting `credentials_uploads_dir`.
     Upload,
+}
+
+impl DeliverySource {
+    /// The word on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Environment => "environment",
+            Self::Upload => "upload",
+        }
+    }
 }
 
 /// The newest credentials file that an operator has brought to this gateway.
@@ -356,4 +384,20 @@ pub struct Problem {
     /// What to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_the_log_are_those_of_the_wire() {
+        use LoginMethod::{ApiKey, ApiKeyHelper, AuthToken, ConsoleKey, None, OauthFile, OauthToken, Provider};
+        for method in [OauthFile, OauthToken, ApiKey, AuthToken, ApiKeyHelper, ConsoleKey, Provider, None] {
+            assert_eq!(serde_json::to_value(method).unwrap(), method.as_str());
+        }
+        for source in [DeliverySource::Environment, DeliverySource::Upload] {
+            assert_eq!(serde_json::to_value(source).unwrap(), source.as_str());
+        }
+    }
 }

@@ -95,7 +95,7 @@ pub struct RouteInfo {
     pub takes_token: bool,
     /// The body it takes.
     pub request: Option<BodyInfo>,
-    /// What it answers, beside the problems that every route can answer (404, 405, 500, 503).
+    /// What it answers, beside the problems that every route can answer (400, 403, 404, 405, 413, 500, 503).
     pub answers: &'static [AnswerInfo],
 }
 
@@ -105,6 +105,13 @@ impl RouteInfo {
     #[must_use]
     pub fn is_for_pages(&self) -> bool {
         self.path == "/login" || self.path.starts_with("/auth/")
+    }
+
+    /// Must a page that calls it be one of an allowed origin? Where something is given or changed for who is calling;
+    /// what only tells something is kept from other pages by their browsers.
+    #[must_use]
+    pub fn is_closed_to_other_pages(&self) -> bool {
+        self.is_for_pages() && self.verb == Verb::Post
     }
 
     /// The HTTP method that it takes.
@@ -133,6 +140,7 @@ pub const ROUTES: &[RouteInfo] = &[
             ok(json::<LoginResponse>()),
             problem(400, "The body is not JSON"),
             problem(401, "The code is not valid: wrong, used or over"),
+            problem(403, FOREIGN_PAGE),
             problem(408, "The body did not arrive in time"),
             problem(409, "The name is taken; the code still holds"),
             problem(413, "The body is too large"),
@@ -151,6 +159,7 @@ pub const ROUTES: &[RouteInfo] = &[
             ok(json::<LoginResponse>()),
             problem(400, "The body is not JSON"),
             problem(401, "The name or the password is wrong"),
+            problem(403, FOREIGN_PAGE),
             problem(408, "The body did not arrive in time"),
             problem(413, "The body is too large"),
             problem(415, "The body is not called application/json"),
@@ -182,7 +191,7 @@ pub const ROUTES: &[RouteInfo] = &[
             problem(302, "To the port of the browser's own machine, with `code` or `error`"),
             problem(400, "No such login is under way, or another browser began it"),
             problem(401, "The provider did not log the person in, or what it says can't be verified"),
-            problem(403, "The person has no access here"),
+            problem(403, "The person has no access here, or a name in `Host` that is not the gateway's"),
             problem(429, "Too many failed logins; try again after `Retry-After` seconds"),
             problem(501, "The settings name no provider"),
             problem(502, "The provider's answer can't be used"),
@@ -198,7 +207,7 @@ pub const ROUTES: &[RouteInfo] = &[
             ok(json::<LoginResponse>()),
             problem(400, "The body is not JSON"),
             problem(401, "The code or the verifier is not valid"),
-            problem(403, "The account is disabled"),
+            problem(403, "The account is disabled; or as everywhere: a name in `Host`, or a page, that is not allowed"),
             problem(408, "The body did not arrive in time"),
             problem(413, "The body is too large"),
             problem(415, "The body is not called application/json"),
@@ -228,6 +237,10 @@ pub const ROUTES: &[RouteInfo] = &[
             ok(json::<LoginResponse>()),
             problem(400, "The body is not JSON"),
             problem(401, "The refresh token is not valid: log in"),
+            problem(403, FOREIGN_PAGE),
+            problem(408, "The body did not arrive in time"),
+            problem(413, "The body is too large"),
+            problem(415, "The body is not called application/json"),
             problem(422, "The body is JSON of another form"),
         ],
     },
@@ -242,6 +255,10 @@ pub const ROUTES: &[RouteInfo] = &[
             ok(json::<LogoutResponse>()),
             problem(400, "The body is not JSON"),
             problem(401, "Neither a valid access token nor a refresh token was sent"),
+            problem(403, FOREIGN_PAGE),
+            problem(408, "The body did not arrive in time"),
+            problem(413, "The body is too large"),
+            problem(415, "The body is not called application/json"),
             problem(422, "The body is JSON of another form"),
         ],
     },
@@ -256,7 +273,10 @@ pub const ROUTES: &[RouteInfo] = &[
             ok(json::<TicketResponse>()),
             problem(400, "The body is not JSON"),
             problem(401, "The access token is missing or not valid"),
-            problem(403, "The page's origin is not allowed"),
+            problem(403, FOREIGN_PAGE),
+            problem(408, "The body did not arrive in time"),
+            problem(413, "The body is too large"),
+            problem(415, "The body is not called application/json"),
             problem(422, "The body is JSON of another form"),
         ],
     },
@@ -301,7 +321,8 @@ const LOGIN: RouteInfo = RouteInfo {
     answers: &[
         ok(json::<LoginResponse>()),
         problem(400, "The body is not JSON"),
-        problem(401, "The name or the password is wrong"),
+        problem(401, "The name or the password, or the key, is wrong"),
+        problem(403, FOREIGN_PAGE),
         problem(408, "The body did not arrive in time"),
         problem(413, "The body is too large"),
         problem(415, "The body is not called application/json"),
@@ -309,6 +330,9 @@ const LOGIN: RouteInfo = RouteInfo {
         problem(429, "Too many failed logins; try again after `Retry-After` seconds"),
     ],
 };
+
+/// What every route answers with 403 that pages may call.
+const FOREIGN_PAGE: &str = "The page's origin is not allowed, or a name in `Host` that is not the gateway's";
 
 const DOCUMENT: BodyInfo = BodyInfo { media_type: "application/json", schema: None, required: true };
 

@@ -51,6 +51,12 @@ pub enum AppError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The first admin's password can't be shown.
+    #[error(
+        "the password of the first account, `admin`, can't be written to standard output: {0}; the account is taken back, \
+         and the next start makes another password"
+    )]
+    Password(std::io::Error),
     /// A listener that does not know its own address.
     #[error("a listener has no address: {0}")]
     Listen(std::io::Error),
@@ -60,4 +66,18 @@ pub enum AppError {
     /// A method registered twice: a bug.
     #[error("the method table is wrong: {0}")]
     Methods(#[from] jsonrpsee::core::RegisterMethodError),
+}
+
+impl AppError {
+    /// Is a setting wrong, so that the same start would fail for ever? The rest can be otherwise next time.
+    #[must_use]
+    pub fn is_about_settings(&self) -> bool {
+        match self {
+            Self::AgentUser(error) => matches!(error, UserError::Unknown),
+            Self::Accounts(error) => matches!(error, AccountError::PasswordFile { .. } | AccountError::Password(_)),
+            Self::Secret(error) => !matches!(error, SecretError::Create { .. }),
+            Self::DataDirectory(error) => !matches!(error, DataDirError::Io { .. } | DataDirError::Missing { .. }),
+            _ => false,
+        }
+    }
 }

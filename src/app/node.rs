@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use super::error::AppError;
 
+const FILE: &str = "node-id";
+
 /// This node's id: the same for every start on this directory, so that a start knows what its predecessor
 /// left behind.
 ///
@@ -16,17 +18,22 @@ use super::error::AppError;
 /// [`AppError::NodeId`].
 pub(super) fn id(directory: &Path) -> Result<String, AppError> {
     let refuse = |source| AppError::NodeId { path: directory.to_owned(), source };
-    let path = directory.join("node-id");
-    if let Ok(text) = fs::read_to_string(&path)
-        && Uuid::try_parse(text.trim()).is_ok()
-    {
-        return Ok(text.trim().to_owned());
+    if let Some(known) = known(directory) {
+        return Ok(known);
     }
+    let path = directory.join(FILE);
     let id = Uuid::new_v4().to_string();
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(refuse)?;
     file.write_all(id.as_bytes()).and_then(|()| file.sync_all()).map_err(refuse)?;
     Ok(id)
+}
+
+/// The id that an earlier start has left there.
+#[must_use]
+pub fn known(directory: &Path) -> Option<String> {
+    let text = fs::read_to_string(directory.join(FILE)).ok()?;
+    Uuid::try_parse(text.trim()).is_ok().then(|| text.trim().to_owned())
 }
 
 #[cfg(test)]

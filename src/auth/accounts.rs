@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Nothing of a password is kept but its hash.
-//! - The first admin is made only while there is no account at all.
+//! - The first admin is made only while there is no account at all, or that one alone without a password.
 //!
 //! It must not know tokens or HTTP.
 
@@ -227,15 +227,18 @@ impl Accounts {
         Ok(self.store.accounts().await?)
     }
 
-    /// Makes the account `admin` if there is no account at all: with the password in `password_file` (one
-    /// line end after it is cut off; `None` or an empty path: no file), else with one that we make up.
+    /// Makes the account `admin` if there is no account at all, or that one alone and taken back: with the password in
+    /// `password_file` (one line end after it is cut off; `None` or an empty path: no file), else with one that we make up.
     ///
     /// # Errors
     /// [`AccountError`]: the file can't be read or its password will not do, or the store failed.
     pub async fn ensure_admin(&self, password_file: Option<&Path>) -> Result<FirstAdmin, AccountError> {
-        if !self.store.accounts().await?.is_empty() {
-            return Ok(FirstAdmin::Exists);
-        }
+        let found = self.store.accounts().await?;
+        let taken_back = match found.as_slice() {
+            [] => None,
+            [only] if is_taken_back(only) => Some(only.clone()),
+            _ => return Ok(FirstAdmin::Exists),
+        };
         let file = password_file.filter(|path| !path.as_os_str().is_empty());
         let (password, shown) = match file {
             Some(path) => (read_password(path).await?, None),
@@ -244,12 +247,42 @@ impl Accounts {
                 (made.clone(), Some(made))
             }
         };
-        match self.create(FIRST_ADMIN, password, Role::Admin).await {
-            Ok(_) => Ok(FirstAdmin::Created { password_shown_once: shown }),
-            // Another gateway on the same store was faster.
-            Err(AccountError::Exists) => Ok(FirstAdmin::Exists),
-            Err(other) => Err(other),
-        }
+        let is_made = match taken_back {
+            None => match self.create(FIRST_ADMIN, password, Role::Admin).await {
+                Ok(_) => true,
+                Err(AccountError::Exists) => false,
+                Err(other) => return Err(other),
+            },
+            Some(account) => {
+                check_password(&password)?;
+                let password_hash = self.hash(password).await?;
+                self.store.update_account(Account { password_hash, disabled: false, ..account }).await?
+            }
+        };
+        // Else another gateway on the same store was faster.
+        Ok(if is_made { FirstAdmin::Created { password_shown_once: shown } } else { FirstAdmin::Exists })
+    }
+
+    /// Is there an account that can manage accounts?
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn can_be_managed(&self) -> Result<bool, AccountError> {
+        Ok(self.list().await?.iter().any(Account::can_manage))
+    }
+
+    /// Undoes [`ensure_admin`](Self::ensure_admin), because nobody has got to know the password: the next call makes
+    /// another. Until then nobody can log in with the account.
+    ///
+    /// # Errors
+    /// [`AccountError::Store`].
+    pub async fn take_back_admin(&self) -> Result<(), AccountError> {
+        let taken_back = |account: &mut Account| {
+            account.disabled = true;
+            account.password_hash.clear();
+            Ok(())
+        };
+        self.change_with(FIRST_ADMIN, taken_back).await.map(drop)
     }
 
     /// Takes everything back that the account was given.
@@ -265,6 +298,11 @@ impl Accounts {
     async fn named(&self, username: &str) -> Result<Account, AccountError> {
         self.store.account_by_name(username).await?.ok_or(AccountError::NoSuchAccount)
     }
+}
+
+/// Is it what [`Accounts::take_back_admin`] leaves? Stores keep accounts for ever, so one is left.
+fn is_taken_back(account: &Account) -> bool {
+    account.username == FIRST_ADMIN && account.disabled && account.password_hash.is_empty()
 }
 
 fn check_username(username: &str) -> Result<(), AccountError> {

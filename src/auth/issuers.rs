@@ -144,7 +144,11 @@ impl OutsideIssuers {
         match fetched.and_then(|text| KeySet::parse(&text).map_err(str::to_owned)) {
             Ok(keys) => {
                 metrics::issuer_keys_fetched("ok");
-                tracing::info!(issuer = issuer.settings.issuer, ?keys, "an outside issuer's keys were fetched");
+                tracing::info!(
+                    issuer = issuer.settings.issuer,
+                    keys = keys.names(),
+                    "an outside issuer's keys were fetched"
+                );
                 let mut known = issuer.known.write();
                 known.keys = Arc::new(keys);
                 known.fetched = Some(Instant::now());

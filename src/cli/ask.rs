@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::gateway::{FAILED, Failure, USAGE};
 
@@ -18,6 +18,15 @@ pub(super) fn secret_from_file(path: &Path) -> Result<SecretString, Failure> {
         return Err(Failure::new(USAGE, format!("{} is empty", path.display())));
     }
     Ok(SecretString::from(secret))
+}
+
+/// A file that holds a token: what is blank around it does not belong to it.
+pub(super) fn token_from_file(path: &Path) -> Result<SecretString, Failure> {
+    let text = secret_from_file(path)?;
+    match text.expose_secret().trim() {
+        "" => Err(Failure::new(USAGE, format!("{} is empty", path.display()))),
+        token => Ok(SecretString::from(token)),
+    }
 }
 
 /// The password: from the file, or asked for on the terminal without showing it.
@@ -92,8 +101,6 @@ impl Drop for Quiet {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     #[test]
@@ -106,5 +113,15 @@ mod tests {
         }
         std::fs::write(&path, "\n").unwrap();
         assert!(secret_from_file(&path).unwrap_err().message.ends_with("is empty"));
+    }
+
+    #[test]
+    fn blanks_around_a_token_are_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("token");
+        std::fs::write(&path, " a.b.c\n\n").unwrap();
+        assert_eq!(token_from_file(&path).unwrap().expose_secret(), "a.b.c");
+        std::fs::write(&path, " \n\n").unwrap();
+        assert!(token_from_file(&path).unwrap_err().message.ends_with("is empty"));
     }
 }

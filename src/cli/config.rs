@@ -36,18 +36,11 @@ pub struct Args {
 #[must_use]
 pub fn run(args: &Args, env: &Environment) -> Exit {
     if args.markdown {
-        output::say(&config::markdown());
-        return Exit::SUCCESS;
+        return output::say(&config::markdown());
     }
     match settings::load(&args.settings.sources(env, [])) {
         Err(exit) => exit,
-        Ok(loaded) => {
-            if args.json {
-                output::say(&format!("{:#}", config::show_json(&loaded)));
-            } else {
-                output::say(&config::show(&loaded));
-            }
-            Exit::SUCCESS
-        }
+        Ok(loaded) if args.json => output::say(&format!("{:#}", config::show_json(&loaded))),
+        Ok(loaded) => output::say(&config::show(&loaded)),
     }
 }

@@ -76,10 +76,7 @@ pub async fn run(args: &Args, env: &Environment) -> Exit {
         },
         Action::Install { file, force, settings } => match agent(settings, env) {
             Ok(agent) => match bring(&agent, file, *force).await {
-                Ok(told) => {
-                    output::say(&told);
-                    Exit::SUCCESS
-                }
+                Ok(told) => output::say(&told),
                 Err(reason) => {
                     output::complain(&reason);
                     Exit::FAILURE
@@ -118,13 +115,13 @@ fn agent(args: &SettingsArgs, env: &Environment) -> Result<Agent, Exit> {
 
 async fn status(agent: &Agent, json: bool) -> Exit {
     let status = look_once(&agent.inspector, agent.user.as_ref()).await.status;
-    if json {
+    let told = if json {
         let value = serde_json::to_value(&status).unwrap_or_default();
-        output::say(&format!("{value:#}"));
+        output::say(&format!("{value:#}"))
     } else {
-        output::say(&text(&status));
-    }
-    if status.usable { Exit::SUCCESS } else { Exit::FAILURE }
+        output::say(&text(&status))
+    };
+    told.or(if status.usable { Exit::SUCCESS } else { Exit::FAILURE })
 }
 
 /// For people.

@@ -51,7 +51,7 @@ pub struct ExecArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_turns: Option<u32>,
     /// End once it has cost more, in US dollars.
-    #[arg(long, value_name = "USD")]
+    #[arg(long, value_name = "USD", value_parser = budget)]
     pub max_budget_usd: Option<f64>,
     /// Replaces Claude's system prompt.
     #[arg(long, value_name = "TEXT")]
@@ -208,6 +208,12 @@ fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What is no number would be no limit.
+fn budget(text: &str) -> Result<f64, String> {
+    let amount = text.parse::<f64>().ok().filter(|amount| amount.is_finite() && *amount > 0.0);
+    amount.ok_or_else(|| "use a number of US dollars above 0, such as 2.50".to_owned())
+}
+
 fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -269,6 +275,10 @@ mod tests {
             &["p", "--timeout", "-1"],
             &["p", "--label", "x"],
             &["p", "--max-turns", "0"],
+            &["p", "--max-budget-usd", "nan"],
+            &["p", "--max-budget-usd", "inf"],
+            &["p", "--max-budget-usd", "0"],
+            &["p", "--max-budget-usd", "-1"],
             &["p", "--queue-timeout", "5"],
             &["p", "--resume", "x"],
         ] {

@@ -17,6 +17,14 @@ impl Exit {
     pub const SETTINGS: Self = Self(78);
 }
 
+impl Exit {
+    /// `self` if that is a failure, else `other`.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        if self == Self::SUCCESS { other } else { self }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.0)

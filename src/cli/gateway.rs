@@ -25,6 +25,11 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8001";
 /// The default port of its WebSocket side.
 const DEFAULT_WS_PORT: u16 = 8003;
 const TOKEN_VARIABLE: &str = "CC_GATEWAY_TOKEN";
+const URL_VARIABLE: &str = "CC_GATEWAY_URL";
+const WS_URL_VARIABLE: &str = "CC_GATEWAY_WS_URL";
+/// Every variable that client commands read.
+#[cfg(test)]
+pub(super) const VARIABLES: [&str; 3] = [TOKEN_VARIABLE, URL_VARIABLE, WS_URL_VARIABLE];
 
 /// Why a command stops: a sentence for stderr and an exit code.
 #[derive(Debug)]
@@ -61,11 +66,11 @@ impl From<ClientError> for Failure {
 /// Which gateway, and as whom.
 #[derive(Debug, Clone, clap::Args)]
 pub struct GatewayArgs {
-    /// The gateway's HTTP address.
-    #[arg(long, env = "CC_GATEWAY_URL", default_value = DEFAULT_URL, value_name = "URL", global = true)]
-    pub url: String,
-    /// The gateway's WebSocket address [default: the same host, port 8003].
-    #[arg(long, env = "CC_GATEWAY_WS_URL", value_name = "URL", global = true)]
+    /// The gateway's HTTP address [variable: `CC_GATEWAY_URL`] [default: `http://127.0.0.1:8001`].
+    #[arg(long, value_name = "URL", global = true)]
+    pub url: Option<String>,
+    /// The gateway's WebSocket address [variable: `CC_GATEWAY_WS_URL`] [default: the same host, port 8003].
+    #[arg(long, value_name = "URL", global = true)]
     pub ws_url: Option<String>,
     /// The access token. Others can see it in the process list: prefer --token-file, the variable
     /// `CC_GATEWAY_TOKEN` or `cc-gateway login`.
@@ -82,21 +87,41 @@ pub struct GatewayArgs {
     pub password_file: Option<PathBuf>,
 }
 
-impl GatewayArgs {
-    /// The WebSocket address: the given one, or the HTTP address's host with the default port.
-    pub(super) fn ws_address(&self) -> String {
-        if let Some(url) = self.ws_url.as_deref().filter(|url| !url.is_empty()) {
-            return url.to_owned();
-        }
-        let host = self.url.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+/// The value of an environment variable.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// What was given, or what the variable says; empty is not given. Not left to clap: it would call an option needed that
+/// a variable has filled in.
+fn given(option: Option<&str>, name: &str, variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    option.map(str::to_owned).filter(|url| !url.is_empty()).or_else(|| variable(name).filter(|url| !url.is_empty()))
+}
+
+/// The HTTP address of the gateway that is meant, by `--url` or without.
+pub(super) fn http_address(option: Option<&str>) -> String {
+    given(option, URL_VARIABLE, variable).unwrap_or_else(|| DEFAULT_URL.to_owned())
+}
+
+/// The WebSocket address: the given one, or the HTTP address's host with the default port.
+fn ws_address(option: Option<&str>, http: &str, variable: impl Fn(&str) -> Option<String>) -> String {
+    given(option, WS_URL_VARIABLE, variable).unwrap_or_else(|| {
+        let host = http.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
         // Without a host the HTTP address is wrong too; connecting says so.
-        host.map_or_else(|| self.url.clone(), |host| format!("ws://{host}:{DEFAULT_WS_PORT}"))
+        host.map_or_else(|| http.to_owned(), |host| format!("ws://{host}:{DEFAULT_WS_PORT}"))
+    })
+}
+
+impl GatewayArgs {
+    fn http(&self) -> String {
+        http_address(self.url.as_deref())
     }
 
     /// Connects as whom the arguments, the environment or the saved token say.
     pub(super) async fn connect(&self) -> Result<Client, Failure> {
         let tokens = self.tokens().await?;
-        Client::connect(&self.ws_address(), tokens).await.map_err(|error| {
+        let address = ws_address(self.ws_url.as_deref(), &self.http(), variable);
+        Client::connect(&address, tokens).await.map_err(|error| {
             let refused = matches!(error, ClientError::Refused { status: 401, .. });
             let mut failure = Failure::from(error);
             if refused {
@@ -113,17 +138,17 @@ impl GatewayArgs {
         }
         if let Some(path) = self.token_file.clone() {
             return Ok(Box::new(move || {
-                ask::secret_from_file(&path).map_err(|error| ClientError::Token(error.message))
+                ask::token_from_file(&path).map_err(|error| ClientError::Token(error.message))
             }));
         }
         if let Some(username) = &self.username {
             let password = ask::password(self.password_file.as_deref()).await?;
-            return Ok(Box::new(LoginTokens::new(&self.url, username, password)));
+            return Ok(Box::new(LoginTokens::new(self.http(), username, password)));
         }
         if let Some(token) = std::env::var(TOKEN_VARIABLE).ok().filter(|token| !token.is_empty()) {
             return Ok(Box::new(SecretString::from(token)));
         }
-        Ok(Box::new(saved_token::load(&self.url)?))
+        Ok(Box::new(saved_token::load(&self.http())?))
     }
 }
 
@@ -145,11 +170,19 @@ mod tests {
 
     #[test]
     fn the_websocket_is_looked_for_on_the_same_host() {
-        // The variable of the machine that runs the tests does not count.
-        let at = |url| GatewayArgs { ws_url: None, ..args(&["--url", url]) }.ws_address();
+        let at = |url| ws_address(None, url, |_| None);
         assert_eq!(at("http://gate.example:9000"), "ws://gate.example:8003");
         assert_eq!(at("http://[::1]:9000"), "ws://[::1]:8003");
-        assert_eq!(args(&["--ws-url", "ws://h:1/ws"]).ws_address(), "ws://h:1/ws");
+        assert_eq!(ws_address(Some("ws://h:1/ws"), "http://gate.example", |_| None), "ws://h:1/ws");
+    }
+
+    #[test]
+    fn a_variable_stands_in_for_an_option_and_an_empty_one_for_none() {
+        let full = |_: &str| Some("http://there".to_owned());
+        assert_eq!(given(None, URL_VARIABLE, full).as_deref(), Some("http://there"));
+        assert_eq!(given(Some("http://here"), URL_VARIABLE, full).as_deref(), Some("http://here"));
+        assert_eq!(given(None, URL_VARIABLE, |_| Some(String::new())), None);
+        assert_eq!(given(Some(""), URL_VARIABLE, |_| None), None);
     }
 
     #[test]

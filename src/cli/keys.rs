@@ -1,15 +1,17 @@
 //! `cc-gateway keys`: API keys of services, made, listed and revoked in the store itself.
 
+use std::collections::BTreeSet;
+
 use clap::{Args as ClapArgs, Subcommand};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
 use super::settings::{self, SettingsArgs};
-use super::user::{UserError, note, open, scope, tell};
+use super::user::{UserError, note, open_existing, scope, tell};
 use super::{Exit, output};
 use crate::api::Scope;
 use crate::auth::keys::DEFAULT_LIFE_SECONDS;
-use crate::auth::{AccountError, ApiKey, ApiKeys, NewKey, Revocations};
+use crate::auth::{AccountError, ApiKey, ApiKeys, KeyError, NewKey, Revocations};
 use crate::config::settings::AuthSettings;
 use crate::config::{Environment, Settings};
 use crate::store::{Account, SharedStore};
@@ -74,11 +76,18 @@ pub async fn run(args: &Args, env: &Environment) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    tell(act(&args.action, &loaded.settings).await)
+    tell(act(&args.action, &loaded.settings).await, if_lost(&args.action))
+}
+
+/// What to do when nobody has got the key that was shown.
+fn if_lost(action: &Action) -> Option<&'static str> {
+    matches!(action, Action::Add { .. }).then_some(
+        "The key is made, but nobody knows it: revoke it (`cc-gateway keys list`, `cc-gateway keys revoke ID`) and make another.",
+    )
 }
 
 async fn act(action: &Action, settings: &Settings) -> Result<String, UserError> {
-    let store = open(settings).await?;
+    let store = open_existing(settings).await?;
     let said = act_on(action, &store, &settings.auth).await;
     store.close().await;
     said
@@ -89,7 +98,12 @@ async fn act_on(action: &Action, store: &SharedStore, settings: &AuthSettings) -
     match action {
         Action::Add { account, name, scopes, days } => {
             let owner = named(store, account).await?;
-            let scopes = scopes.as_ref().map_or_else(|| owner.allowed(), |scopes| scopes.iter().copied().collect());
+            let may = owner.allowed();
+            let scopes: BTreeSet<_> =
+                scopes.as_ref().map_or_else(|| may.clone(), |scopes| scopes.iter().copied().collect());
+            if !scopes.is_subset(&may) {
+                return Err(KeyError::Scopes.into());
+            }
             let life_seconds = days.map_or(DEFAULT_LIFE_SECONDS, |days| u64::from(days) * 24 * 3_600);
             let new = NewKey { subject: owner.subject, name: name.clone(), scopes, life_seconds };
             let (key, text) = keys.create(new).await?;
@@ -156,6 +170,17 @@ mod tests {
     use crate::api::Role;
     use crate::auth::fake_store::account;
     use crate::store::sqlite::test_store;
+
+    #[tokio::test]
+    async fn a_key_can_not_do_more_than_its_account_may() {
+        let store = test_store();
+        store.create_account(account("alice", Role::User)).await.unwrap();
+        let (name, scopes) = ("adm".to_owned(), Some(vec![Scope::Run, Scope::Admin]));
+        let add = Action::Add { account: "alice".to_owned(), name, scopes, days: None };
+        let refused = act_on(&add, &store, &AuthSettings::default()).await.unwrap_err();
+        assert_eq!(refused.to_string(), KeyError::Scopes.to_string());
+        assert_eq!(ApiKeys::new(store).of(None).await.unwrap(), []);
+    }
 
     #[tokio::test]
     async fn a_key_is_shown_once_listed_without_itself_and_revoked() {

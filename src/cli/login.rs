@@ -8,15 +8,15 @@ use secrecy::ExposeSecret;
 use crate::api::http::LoginResponse;
 use crate::client;
 
-use super::gateway::{Failure, OK};
+use super::gateway::{Failure, OK, http_address};
 use super::{ask, login_oidc, saved_token, screen};
 
 /// Logs in at a gateway and saves the login, readable by you only. Other commands renew it when they need to.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LoginArgs {
-    /// The gateway's HTTP address.
-    #[arg(long, env = "CC_GATEWAY_URL", default_value = "http://127.0.0.1:8001", value_name = "URL")]
-    pub url: String,
+    /// The gateway's HTTP address [variable: `CC_GATEWAY_URL`] [default: `http://127.0.0.1:8001`].
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
     /// The account; without it the name is asked for.
     #[arg(long, value_name = "NAME")]
     pub username: Option<String>,
@@ -44,12 +44,13 @@ pub async fn run(args: LoginArgs) -> ExitCode {
 }
 
 async fn log_in(args: LoginArgs) -> Result<(), Failure> {
+    let url = http_address(args.url.as_deref());
     let login = if args.oidc {
-        login_oidc::log_in(&args.url, args.port.unwrap_or_default(), !args.no_browser).await?
+        login_oidc::log_in(&url, args.port.unwrap_or_default(), !args.no_browser).await?
     } else {
-        log_in_by_password(&args).await?
+        log_in_by_password(&url, &args).await?
     };
-    let path = saved_token::save(&args.url, &login).await?;
+    let path = saved_token::save(&url, &login).await?;
     let lasts = humantime::format_duration(std::time::Duration::from_secs(
         login.refresh_expires_in.unwrap_or(login.expires_in),
     ));
@@ -61,11 +62,11 @@ async fn log_in(args: LoginArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn log_in_by_password(args: &LoginArgs) -> Result<LoginResponse, Failure> {
+async fn log_in_by_password(url: &str, args: &LoginArgs) -> Result<LoginResponse, Failure> {
     let username = match args.username.clone() {
         Some(name) => name,
         None => ask::username().await?,
     };
     let password = ask::password(args.password_file.as_deref()).await?;
-    Ok(client::login(&args.url, &username, password.expose_secret()).await?)
+    Ok(client::login(url, &username, password.expose_secret()).await?)
 }

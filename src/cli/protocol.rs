@@ -33,8 +33,7 @@ pub fn run(args: &Args) -> Exit {
         (_, true) => format!("{:#}", document::openapi()),
         _ => markdown(),
     };
-    output::say(&text);
-    Exit::SUCCESS
+    output::say(&text)
 }
 
 /// The protocol for people. `docs/protocol.md` is this text.

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::http::LoginResponse;
 use crate::client::{self, ClientError, TokenSource};
+use crate::config::{Environment, paths};
 use crate::telemetry::time;
 
 use super::gateway::{FAILED, Failure, NOT_AUTHORISED};
@@ -100,11 +101,13 @@ pub(super) async fn forget(url: &str) -> Result<(), Failure> {
 }
 
 fn path() -> Result<PathBuf, Failure> {
-    let directory = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    directory("XDG_CONFIG_HOME")
-        .or_else(|| directory("HOME").map(|home| home.join(".config")))
+    paths::config_home(&Environment::of_process())
         .map(|config| config.join("cc-gateway").join("token.json"))
-        .ok_or_else(|| Failure::new(NOT_AUTHORISED, "no token is given, and without HOME there can be no saved one"))
+        .ok_or_else(|| {
+            let message = "a login has no place to be saved in, as this user has no home directory: set HOME or \
+                           XDG_CONFIG_HOME, or give --token, --token-file or --username to each command";
+            Failure::new(NOT_AUTHORISED, message)
+        })
 }
 
 fn load_from(path: PathBuf, url: &str, now: u64) -> Result<SavedLogin, Failure> {
@@ -185,9 +188,14 @@ impl TokenSource for SavedLogin {
     }
 }
 
-/// Puts a login in the place of that gateway's, or takes it away. Logins that have ended go too.
+/// Puts a login in the place of that gateway's, or takes it away. Logins that have ended go too, and with a new login
+/// all that a damaged file held.
 fn change(path: &Path, url: &str, token: Option<SavedToken>, now: u64) -> Result<(), Failure> {
-    let mut saved = read(path)?;
+    let mut saved = match (read_private(path)?, &token) {
+        (Saved::Damaged, None) => return Err(damaged(path)),
+        (Saved::Damaged, Some(_)) => SavedTokens::default(),
+        (Saved::Tokens(tokens), _) => tokens,
+    };
     saved.tokens.remove(key(url));
     saved.tokens.retain(|_, token| !token.has_ended(now));
     if let Some(token) = token {
@@ -216,18 +224,35 @@ async fn lock(path: &Path) -> Result<File, Failure> {
     Err(Failure::new(FAILED, format!("{} is locked by another command that does not end", path.display())))
 }
 
+/// What is in the file.
+enum Saved {
+    Tokens(SavedTokens),
+    Damaged,
+}
+
+fn damaged(path: &Path) -> Failure {
+    Failure::new(NOT_AUTHORISED, format!("{} is damaged; `cc-gateway login` replaces it", path.display()))
+}
+
 fn read(path: &Path) -> Result<SavedTokens, Failure> {
+    match read_private(path)? {
+        Saved::Tokens(tokens) => Ok(tokens),
+        Saved::Damaged => Err(damaged(path)),
+    }
+}
+
+fn read_private(path: &Path) -> Result<Saved, Failure> {
     let unusable = |what: String| Failure::new(NOT_AUTHORISED, format!("{} {what}", path.display()));
     let text = match fs::read(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(SavedTokens::default()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Saved::Tokens(SavedTokens::default())),
         Err(error) => return Err(unusable(format!("can't be read: {error}"))),
     };
     let mode = fs::metadata(path).map_err(|error| unusable(format!("can't be read: {error}")))?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(unusable("can be read by others and is not used; make it private with `chmod 600`".into()));
     }
-    serde_json::from_slice(&text).map_err(|_| unusable("is damaged; remove it and run `cc-gateway login`".into()))
+    Ok(serde_json::from_slice(&text).map_or(Saved::Damaged, Saved::Tokens))
 }
 
 /// The file is private before it holds anything, and is replaced in one step.

@@ -3,11 +3,12 @@
 //! Invariants: stdout carries the answer (or JSON lines) and nothing else; nothing that a model or an agent
 //! writes can steer the terminal.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncWriteExt, BufWriter, Stdout};
 
+use super::gateway::{FAILED, Failure};
 use super::output::plain;
 
 const FRAMES: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -72,9 +73,16 @@ pub(super) fn info_line(text: &str) {
     Stderr::look().line(text, "2");
 }
 
-/// Writes a line on stdout; an error means that nobody reads it.
-pub(super) fn print_line(text: &str) -> std::io::Result<()> {
-    writeln!(std::io::stdout().lock(), "{text}")
+/// Writes a line on stdout. `false`: nobody reads further (`… | head`), which is no failure.
+///
+/// # Errors
+/// It can't be written, so that somebody misses it.
+pub(super) fn print_line(text: &str) -> Result<bool, Failure> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(FAILED, format!("the output can't be written: {error}"))),
+    }
 }
 
 impl Screen {

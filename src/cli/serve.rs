@@ -5,7 +5,7 @@ use secrecy::ExposeSecret;
 
 use super::settings::SettingsArgs;
 use super::{Exit, output, settings};
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, Ready};
 use crate::config::{Environment, Flag, Sources};
 use crate::telemetry::logging;
 
@@ -71,7 +71,8 @@ impl Args {
     }
 }
 
-/// Starts, serves and drains. 78: the settings are wrong; 1: the gateway can't start, and the log says why.
+/// Starts, serves and drains. 78: the settings are wrong, or what they name; 1: the gateway can't start for another
+/// reason. The log says why.
 pub async fn run(args: &Args, env: &Environment) -> Exit {
     let loaded = match settings::load(&args.sources(env)) {
         Ok(loaded) => loaded,
@@ -81,18 +82,8 @@ pub async fn run(args: &Args, env: &Environment) -> Exit {
         output::complain(&format!("cc-gateway: log_filter: {error}"));
         return Exit::SETTINGS;
     }
-    match App::start(loaded.settings, env).await {
-        Ok((app, ready)) => {
-            // One line for programs that start a gateway on free ports and wait until it listens.
-            let listening = serde_json::json!({
-                "ready": true, "http": ready.http, "ws": ready.ws, "pid": std::process::id(),
-            });
-            output::say(&listening.to_string());
-            if let Some(password) = ready.first_password {
-                // To standard output, because the log must not have it.
-                let password = password.expose_secret();
-                output::say(&format!("First start: log in as `admin` with the password {password} (not shown again)."));
-            }
+    match App::start(loaded.settings, env, announce).await {
+        Ok(app) => {
             app.run().await;
             Exit::SUCCESS
         }
@@ -103,7 +94,22 @@ pub async fn run(args: &Args, env: &Environment) -> Exit {
         }
         Err(error) => {
             tracing::error!(%error, "the gateway can't start");
-            Exit::FAILURE
+            if error.is_about_settings() { Exit::SETTINGS } else { Exit::FAILURE }
         }
     }
+}
+
+/// Tells that it listens, and the first password.
+fn announce(ready: &Ready) -> std::io::Result<()> {
+    // One line for programs that start a gateway on free ports and wait until it listens.
+    let mut text = serde_json::json!({
+        "ready": true, "http": ready.http, "ws": ready.ws, "pid": std::process::id(),
+    })
+    .to_string();
+    if let Some(password) = &ready.first_password {
+        // To standard output, because the log must not have it.
+        let password = password.expose_secret();
+        text.push_str(&format!("\nFirst start: log in as `admin` with the password {password} (not shown again)."));
+    }
+    output::try_to_say(&text)
 }

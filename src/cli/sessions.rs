@@ -62,8 +62,7 @@ async fn list(args: SessionsArgs) -> Result<(), Failure> {
         table(&sessions, SystemTime::now())
     };
     for line in lines {
-        // Nobody reads further (`sessions | head`): that is no failure.
-        if screen::print_line(&line).is_err() {
+        if !screen::print_line(&line)? {
             return Ok(());
         }
     }

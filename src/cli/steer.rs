@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::ValueEnum;
+use clap::{ArgGroup, ValueEnum};
 use uuid::Uuid;
 
 use crate::api::method::{
@@ -76,12 +76,13 @@ pub enum Answer {
 
 /// What is to be changed.
 #[derive(Debug, Clone, clap::Args)]
+#[command(group(ArgGroup::new("change").required(true).multiple(true).args(["model", "permission_mode"])))]
 pub struct ConfigureArgs {
     /// The session's id.
     #[arg(value_name = "SESSION_ID")]
     pub session_id: Uuid,
     /// Model alias or name; `default` for Claude's own.
-    #[arg(long, required_unless_present = "permission_mode")]
+    #[arg(long)]
     pub model: Option<String>,
     /// `default`, `acceptEdits`, `plan`, `dontAsk` or `bypassPermissions`.
     #[arg(long, value_name = "MODE", value_parser = permission_mode)]
@@ -105,8 +106,7 @@ pub(super) async fn steer(gateway: &GatewayArgs, command: SteerCommand) -> Resul
         }
         SteerCommand::Stop(one) => client.call::<SessionStop>(params(one)).await,
     }?;
-    // Nobody reads it: that is no failure.
-    let _ = screen::print_line(state.as_str());
+    screen::print_line(state.as_str())?;
     Ok(ExitCode::from(OK))
 }
 
@@ -176,5 +176,8 @@ mod tests {
             assert!(parse(words).is_err(), "{words:?}");
         }
         assert!(parse(&["configure", ID, "--model", "haiku", "--permission-mode", "plan"]).is_ok());
+        assert!(parse(&["configure", ID, "--permission-mode", "plan"]).is_ok());
+        let told = parse(&["configure", ID]).unwrap_err().to_string();
+        assert!(told.contains("<--model <MODEL>|--permission-mode <MODE>>"), "one of the two is needed: {told}");
     }
 }

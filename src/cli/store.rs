@@ -132,8 +132,8 @@ async fn run_check(settings: &Settings, url: Option<&str>, json: bool) -> Result
     let checked = check(&store, read, &progress).await;
     store.close().await;
     let checked = checked.map_err(|error| failed(&error))?;
-    output::say(&if json { as_json(&checked) } else { as_text(&checked) });
-    Ok(if checked.is_well() { Exit::SUCCESS } else { Exit::FAILURE })
+    let told = output::say(&if json { as_json(&checked) } else { as_text(&checked) });
+    Ok(told.or(if checked.is_well() { Exit::SUCCESS } else { Exit::FAILURE }))
 }
 
 /// Of each event in a batch, whether it ends the session.
@@ -185,8 +185,7 @@ async fn run_copy(settings: &Settings, from: Option<&str>, to: Option<&str>, dry
     };
     source.close().await;
     let (copied, done) = (copied?, if dry { "would be copied" } else { "copied" });
-    output::say(&format!("{done}: {}", told(&copied)));
-    Ok(Exit::SUCCESS)
+    Ok(output::say(&format!("{done}: {}", told(&copied))))
 }
 
 /// The store to copy to; `None` for one that is not there and must not be made.

@@ -12,7 +12,8 @@ use crate::api::Scope;
 use crate::auth::audit::Deed;
 use crate::auth::{AccountChange, AccountError, Accounts, KeyError, make_password};
 use crate::config::data_dir::{self, DataDirError};
-use crate::config::{Environment, Settings};
+use crate::config::oidc::admins_come_from_outside;
+use crate::config::{Environment, Settings, paths};
 use crate::store::{self, SharedStore, StoreError};
 use crate::telemetry::time::rfc3339_ms;
 use clap::{Args as ClapArgs, Subcommand};
@@ -158,6 +159,11 @@ pub(super) enum UserError {
     Account(#[from] AccountError),
     #[error(transparent)]
     Key(#[from] KeyError),
+    #[error(
+        "there is no store at {}: `cc-gateway config` shows which data_dir and store_url are meant; the first start of a \
+         gateway makes one", path.display()
+    )]
+    NoStore { path: PathBuf },
     #[error("{} can't be read: {source}", path.display())]
     Shadow { path: PathBuf, source: std::io::Error },
     #[error("the password can't be read from {from}: {source}")]
@@ -170,16 +176,16 @@ pub async fn run(args: &Args, env: &Environment) -> Exit {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
     };
-    tell(act(&args.action, &loaded.settings).await)
+    tell(act(&args.action, &loaded.settings).await, told::if_lost(&args.action).as_deref())
 }
 
-/// Says what came of it.
-pub(super) fn tell(outcome: Result<String, UserError>) -> Exit {
+/// Says what came of it; `if_lost`: what to do when that holds a secret that is shown once, and nobody has got it.
+pub(super) fn tell(outcome: Result<String, UserError>, if_lost: Option<&str>) -> Exit {
     match outcome {
-        Ok(said) => {
-            output::say(&said);
-            Exit::SUCCESS
-        }
+        Ok(said) => match if_lost {
+            Some(advice) => output::say_once(&said, advice),
+            None => output::say(&said),
+        },
         Err(error) => {
             output::complain(&format!("cc-gateway: {error}"));
             Exit::FAILURE
@@ -189,7 +195,8 @@ pub(super) fn tell(outcome: Result<String, UserError>) -> Exit {
 
 /// What there is to say afterwards.
 async fn act(action: &Action, settings: &Settings) -> Result<String, UserError> {
-    let store = open(settings).await?;
+    let makes_store = matches!(action, Action::Add { .. } | Action::Invite { .. } | Action::Import { .. });
+    let store = if makes_store { open(settings).await? } else { open_existing(settings).await? };
     let accounts = Accounts::new(Arc::clone(&store), &settings.auth);
     let said = match action {
         Action::Add { name, role, scopes, password } => {
@@ -237,9 +244,20 @@ async fn act(action: &Action, settings: &Settings) -> Result<String, UserError> 
         && let Some((action, name)) = audited(action)
     {
         note(&store, action, name).await?;
+        warn_without_admin(&accounts, settings).await?;
     }
     store.close().await;
     Ok(said?)
+}
+
+/// An operator may well shut out the last admin, but must know what follows from it.
+async fn warn_without_admin(accounts: &Accounts, settings: &Settings) -> Result<(), UserError> {
+    if !admins_come_from_outside(settings) && !accounts.can_be_managed().await? {
+        output::complain(
+            "No account can manage accounts now; `cc-gateway user add NAME --role admin` makes one that can.",
+        );
+    }
+    Ok(())
 }
 
 /// The word for the audit log, and whom it was done to; `None`: nothing was changed.
@@ -267,7 +285,15 @@ fn set(scopes: Option<&[Scope]>) -> Option<BTreeSet<Scope>> {
     scopes.map(|scopes| scopes.iter().copied().collect())
 }
 
-pub(super) async fn open(settings: &Settings) -> Result<SharedStore, UserError> {
+/// Opens the store that is there, and makes none.
+pub(super) async fn open_existing(settings: &Settings) -> Result<SharedStore, UserError> {
+    match paths::store_file(settings) {
+        Some(path) if !path.exists() => Err(UserError::NoStore { path }),
+        _ => open(settings).await,
+    }
+}
+
+async fn open(settings: &Settings) -> Result<SharedStore, UserError> {
     data_dir::prepare(&settings.data.data_dir)?;
     Ok(store::open(settings).await?)
 }

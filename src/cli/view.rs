@@ -77,9 +77,7 @@ impl View {
                 Err(_) => Ok(()),
             },
             EventType::Stalled => match serde_json::from_str::<Stalled>(event.data.get()) {
-                Ok(stalled) => {
-                    self.screen.warn(&format!("Claude has been silent for {} s", stalled.silent_seconds)).await
-                }
+                Ok(stalled) => self.screen.warn(&silence(stalled.silent_seconds)).await,
                 Err(_) => Ok(()),
             },
             EventType::TurnLost => match serde_json::from_str::<TurnLost>(event.data.get()) {
@@ -158,6 +156,11 @@ pub(super) fn value(data: &RawValue) -> Value {
     serde_json::from_str(data.get()).unwrap_or_default()
 }
 
+/// Whole seconds are told, and a silence of less than one is worth telling too.
+fn silence(seconds: u64) -> String {
+    format!("Claude has been silent for {} s", seconds.max(1))
+}
+
 fn waiting_word(state: SessionState) -> &'static str {
     match state {
         SessionState::Queued => "waiting for a slot",
@@ -175,5 +178,16 @@ fn lost_word(cause: TurnLostCause) -> &'static str {
         TurnLostCause::NodeLost => "a message's turn was lost with its node; send it again",
         TurnLostCause::NoSlot => "there was no slot for a message in time; send it again",
         TurnLostCause::Drained => "the gateway was shut down before a message's turn; send it again",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_silence_is_told_as_none() {
+        assert_eq!(silence(0), "Claude has been silent for 1 s");
+        assert_eq!(silence(90), "Claude has been silent for 90 s");
     }
 }

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use figment::Figment;
-use figment::value::Value;
+use figment::value::{Num, Value};
 
 use super::problem::{Problem, Source};
 use super::settings::Settings;
@@ -189,7 +189,11 @@ impl Reading {
                 self.given.insert(info.leaf, (value, source));
             }
             Err(_) => {
-                let found = value.as_str().map(str::to_owned).or_else(|| serde_json::to_string(&value).ok());
+                let found = match &value {
+                    // JSON has no word for these.
+                    Value::Num(_, Num::F64(number)) if !number.is_finite() => Some(number.to_string()),
+                    value => value.as_str().map(str::to_owned).or_else(|| serde_json::to_string(value).ok()),
+                };
                 self.refuse(info, source, &info.shape.expected(), found.as_deref());
             }
         }

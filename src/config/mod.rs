@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod data_dir;
+mod dollars;
 mod fields;
 pub mod issuer;
 pub mod loader;

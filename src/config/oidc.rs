@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::issuer::check_url;
+use super::settings::Settings;
 
 /// Where a provider sends people back to, below `oidc_redirect_base`.
 pub const CALLBACK: &str = "/auth/oidc/callback";
@@ -140,6 +141,13 @@ fn check_base(base: &str) -> Result<(), &'static str> {
     let has_host = uri.host().is_some_and(|host| !host.is_empty());
     let is_plain = !base.contains(['@', '?', '#', ';']);
     if has_scheme && has_host && is_plain { Ok(()) } else { Err(FORM) }
+}
+
+/// May a provider or an issuer outside say of somebody that they are an admin?
+#[must_use]
+pub fn admins_come_from_outside(settings: &Settings) -> bool {
+    let by_provider = settings.oidc.is_on() && !settings.oidc.oidc_admin_values.is_empty();
+    by_provider || settings.auth.trusted_issuers.iter().any(|issuer| !issuer.admin_values.is_empty())
 }
 
 #[cfg(test)]

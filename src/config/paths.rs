@@ -97,8 +97,9 @@ pub fn claude_config_dir(settings: &Settings, env: &Environment) -> Option<PathB
     home.map(|home| home.join(".claude"))
 }
 
-/// `$XDG_CONFIG_HOME`, else `~/.config`.
-pub(super) fn config_home(env: &Environment) -> Option<PathBuf> {
+/// `$XDG_CONFIG_HOME`, else `~/.config`; `None` if this user has no home.
+#[must_use]
+pub fn config_home(env: &Environment) -> Option<PathBuf> {
     absolute(env, "XDG_CONFIG_HOME").or_else(|| home(env).map(|home| home.join(".config")))
 }
 
@@ -130,5 +131,16 @@ fn make_absolute(path: &mut PathBuf, home: Option<&Path>) {
     // Fails only for an empty path, or when the working directory is gone; then it stays as it is.
     if let Ok(absolute) = std::path::absolute(&*path) {
         *path = absolute;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_home_the_one_of_the_account_database_is_taken() {
+        let Some(user) = User::from_uid(Uid::effective()).unwrap() else { return };
+        assert_eq!(config_home(&Environment::default()), Some(user.dir.join(".config")));
     }
 }

@@ -233,6 +233,8 @@ pub struct SessionSettings {
     /// After its result an agent has so long for what it still works on in the background.
     pub background_grace_seconds: Seconds,
     /// What the sessions of one principal may cost together, in US dollars as Claude counts them; 0: no limit.
+    #[serde(deserialize_with = "super::dollars::read")]
+    #[schemars(extend("format" = super::dollars::FORMAT))]
     pub max_spend_usd_per_principal: f64,
     /// In how long they may cost that.
     pub spend_window_seconds: Seconds,

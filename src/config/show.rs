@@ -11,8 +11,12 @@ use super::table::{self, SettingInfo, table};
 /// What stands in the place of a secret.
 const HIDDEN: &str = "<hidden>";
 
-/// The settings in force as TOML, with a comment where a value comes from unless it is a default. What is
-/// not set at all is commented out.
+/// What follows from other things unless it is set: the home directory, the data directory.
+const DERIVED: [&str; 3] = ["data_dir", "store_url", "workspace_roots"];
+
+/// The settings in force as TOML, with a comment where a value comes from unless it is a default. It can begin a
+/// settings file: commented out is what is not set at all, what follows from other settings, and what is not shown in
+/// full.
 #[must_use]
 pub fn show(loaded: &Loaded) -> String {
     let values = values(loaded);
@@ -28,7 +32,12 @@ pub fn show(loaded: &Loaded) -> String {
         }
         let line = match &value {
             Value::Null => format!("# {} is not set", info.leaf),
-            value => format!("{} = {}", info.leaf, table::as_toml(value)),
+            value => {
+                let value = table::as_toml(value);
+                let is_derived = DERIVED.contains(&info.leaf) && !loaded.origins.contains_key(info.leaf);
+                let mark = if is_derived || value.contains(HIDDEN) { "# " } else { "" };
+                format!("{mark}{} = {value}", info.leaf)
+            }
         };
         text.push_str(&line);
         if let Some(origin) = loaded.origins.get(info.leaf) {

@@ -42,8 +42,26 @@ pub fn complaint(url: &str) -> Option<&'static str> {
     if rest.trim_start_matches('/').is_empty() {
         return Some("expected a host, or a socket's path, after `://`");
     }
+    if !scheme.ends_with("+unix") && hosts(rest).any(has_wrong_port) {
+        return Some("expected a port from 1 to 65535 after the host");
+    }
     let unnamed = scheme.ends_with("-sentinel") && !rest.contains("sentinelServiceName=");
     unnamed.then_some("sentinels watch services by name: add ?sentinelServiceName=<name>")
+}
+
+/// The hosts of a URL, each with its port if it names one.
+fn hosts(rest: &str) -> impl Iterator<Item = &str> {
+    let (before, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let host = before.rsplit_once('@').map_or(before, |(_, host)| host);
+    let host = host.split_once('/').map_or(host, |(host, _)| host);
+    std::iter::once(host).chain(query.split('&').filter_map(|part| part.strip_prefix("node=")))
+}
+
+fn has_wrong_port(host: &str) -> bool {
+    // What stands in brackets is an address of IPv6.
+    let after = host.rsplit_once(']').map_or(host, |(_, after)| after);
+    let port = after.rsplit_once(':').map_or("", |(_, port)| port);
+    !port.is_empty() && port.parse::<u16>().map_or(true, |port| port == 0)
 }
 
 /// The URL without what is secret in it.
@@ -77,6 +95,9 @@ mod tests {
             "redis+unix:///run/redis.sock",
             "redis-cluster://a:1?node=b:2&node=c:3",
             "redis-sentinel://a:26379?sentinelServiceName=main&node=b:26379",
+            "redis-sentinel://a:1?sentinelServiceName=main&sentinelPassword=pass@b:c",
+            "redis://[::1]:6379/1",
+            "redis://[::1]",
         ] {
             assert_eq!(complaint(url), None, "{url}");
             assert!(!shown(url).contains("pass"), "{url}");
@@ -84,6 +105,18 @@ mod tests {
         for url in ["", "redis", "redis:canary", "redis://", "http://canary", "redis-sentinel://canary:1", "sqlite:"] {
             let told = complaint(url).unwrap();
             assert!(!told.contains("canary"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_can_not_be_one_is_refused() {
+        for url in [
+            "redis://127.0.0.1:99999",
+            "rediss://user:pass@host:0/1",
+            "redis://[::1]:x",
+            "redis-cluster://a:1?node=b:70000",
+        ] {
+            assert!(complaint(url).unwrap().contains("port"), "{url}");
         }
     }
 

@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use super::fields;
 use super::settings::Settings;
+use super::{dollars, fields};
 
 /// What every variable of ours begins with.
 pub const ENV_PREFIX: &str = "CC_GATEWAY_";
@@ -54,6 +54,8 @@ pub enum Shape {
     Whole(u64),
     /// A number of seconds.
     Seconds,
+    /// An amount of US dollars.
+    Dollars,
     /// `true` or `false`.
     Switch,
     /// One of these words.
@@ -76,6 +78,7 @@ impl Shape {
             Self::Whole(u64::MAX) => "a whole number, 0 or more".to_owned(),
             Self::Whole(max) => format!("a whole number from 0 to {max}"),
             Self::Seconds => "a number of seconds from 0 to 1000000000".to_owned(),
+            Self::Dollars => "a number of US dollars, 0 or more".to_owned(),
             Self::Switch => "true or false".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
             Self::List => "a list of texts: [\"a\", \"b\"], or a,b in a variable or flag".to_owned(),
@@ -106,6 +109,7 @@ impl Shape {
         match (kind, schema["format"].as_str()) {
             ("integer", Some("uint32")) => Self::Whole(u32::MAX.into()),
             ("integer", _) => Self::Whole(u64::MAX),
+            ("number", Some(dollars::FORMAT)) => Self::Dollars,
             ("number", _) => Self::Seconds,
             ("boolean", _) => Self::Switch,
             ("array", _) if schema["items"]["type"] == "object" => Self::Tables,

@@ -130,7 +130,7 @@ fn other_value(home: &TempDir, info: &SettingInfo) -> String {
         (_, Shape::Address) => "127.0.0.1:9".to_owned(),
         ("token_leeway_seconds" | "warm_processes", _) => "7".to_owned(),
         (_, Shape::Whole(_)) => "2048".to_owned(),
-        (_, Shape::Seconds) => "7.5".to_owned(),
+        (_, Shape::Seconds | Shape::Dollars) => "7.5".to_owned(),
         (_, Shape::Switch) => (info.default != "true").to_string(),
         (_, Shape::Choice(words)) => words.iter().find(|word| format!("\"{word}\"") != info.default).unwrap().clone(),
         ("trusted_proxies", _) => "10.0.0.1,fd00::/8".to_owned(),
@@ -191,6 +191,23 @@ fn m5_every_setting_is_set_by_its_variable_its_flag_and_its_key() {
         assert_eq!(value(&by_variable), value(&by_flag), "{}", info.leaf);
         assert_eq!(value(&by_variable), value(&by_key), "{}", info.leaf);
         assert!(by_variable.origins.contains_key(info.leaf));
+    }
+}
+
+#[test]
+fn an_amount_of_money_or_time_that_is_no_number_is_refused_as_it_was_found() {
+    let (home, env) = world();
+    for (leaf, expected) in [
+        ("max_spend_usd_per_principal", "expected a number of US dollars, 0 or more"),
+        ("timeout_seconds", "expected a number of seconds from 0 to 1000000000"),
+    ] {
+        for text in ["nan", "inf", "1e400", "-1"] {
+            let told = problems(&sources(&env, &[], &[&format!("{leaf}={text}")]));
+            assert!(told.contains(expected) && told.contains(&format!("found \"{text}")), "{told}");
+        }
+        let file = write(&home, "amount.toml", &format!("[sessions]\n{leaf} = nan\n"));
+        let told = problems(&Sources { file: Some(file), ..sources(&env, &[], &[]) });
+        assert!(told.contains(expected) && told.contains("found \"NaN\""), "{told}");
     }
 }
 
@@ -398,6 +415,23 @@ fn what_is_shown_is_a_settings_file_with_the_same_meaning() {
     let second = loaded(&again);
     assert_eq!(second.settings.log.log_format, LogFormat::Text);
     assert_eq!(serde_json::to_value(&first.settings).unwrap(), serde_json::to_value(&second.settings).unwrap());
+}
+
+#[test]
+fn a_settings_file_to_begin_with_names_no_secret_and_freezes_nothing_that_follows_from_something_else() {
+    let (home, env) = world();
+    let flags =
+        ["agent_env=ANTHROPIC_API_KEY=k", "store_url=redis://user:pass@host:1", &format!("jwt_secret={RANDOM}")];
+    for line in show(&loaded(&sources(&env, &[], &flags))).lines().filter(|line| line.contains("<hidden>")) {
+        assert!(line.starts_with("# "), "{line}");
+    }
+    let shown = show(&loaded(&sources(&env, &[], &[])));
+    let mut elsewhere = sources(&env, &[], &["data_dir=/srv/elsewhere"]);
+    elsewhere.file = Some(write(&home, "begin.toml", &shown));
+    let settings = loaded(&elsewhere).settings;
+    assert_eq!(settings.data.store_url, "sqlite:/srv/elsewhere/gateway.db");
+    let shown = show(&loaded(&sources(&env, &[], &["data_dir=/srv/elsewhere"])));
+    assert!(shown.contains("\ndata_dir = \"/srv/elsewhere\"  # from --set\n"), "what was said stays: {shown}");
 }
 
 #[test]

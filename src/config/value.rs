@@ -17,7 +17,10 @@ pub(super) fn parse(shape: &Shape, text: &str) -> Result<Value, String> {
         Shape::Text => Ok(Value::from(text)),
         Shape::Address | Shape::Choice(_) => Ok(Value::from(trimmed)),
         Shape::Whole(_) => trimmed.parse::<u64>().map(Value::from).map_err(|_| wrong()),
-        Shape::Seconds => trimmed.parse::<f64>().map(Value::from).map_err(|_| wrong()),
+        // `inf` and `nan` are numbers to the parser only.
+        Shape::Seconds | Shape::Dollars => {
+            trimmed.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from).ok_or_else(wrong)
+        }
         Shape::Switch => trimmed.parse::<bool>().map(Value::from).map_err(|_| wrong()),
         Shape::Tables if trimmed.is_empty() => Ok(Value::from(Vec::<Value>::new())),
         Shape::Tables => toml_value(trimmed).ok_or_else(wrong),
@@ -85,6 +88,11 @@ mod tests {
     fn numbers_and_switches_say_what_they_expect() {
         assert_eq!(parse(&Shape::Whole(u32::MAX.into()), "-1").unwrap_err(), "a whole number from 0 to 4294967295");
         assert_eq!(parse(&Shape::Switch, "yes").unwrap_err(), "true or false");
-        assert_eq!(parse(&Shape::Seconds, "2m").unwrap_err(), "a number of seconds from 0 to 1000000000");
+        for no_number in ["2m", "nan", "inf", "1e400"] {
+            let seconds = parse(&Shape::Seconds, no_number).unwrap_err();
+            assert_eq!(seconds, "a number of seconds from 0 to 1000000000", "{no_number}");
+            let dollars = parse(&Shape::Dollars, no_number).unwrap_err();
+            assert_eq!(dollars, "a number of US dollars, 0 or more", "{no_number}");
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! - A request by a name that a stranger could have made point here is refused before anything else is looked at
 //!   (see [`crate::auth::host`]).
 //! - Only pages of exactly the listed origins may read answers, only of `/login` and `/auth/*`, and never with what
-//!   the browser would add by itself (cookies): there is no credentials mode.
+//!   the browser would add by itself (cookies): there is no credentials mode. What these give or change is refused to
+//!   every other page before it is done.
 //! - Whatever depends on `Origin` says so (`Vary`), so that no cache hands one page's answer to another.
 
 use axum::body::Body;
@@ -74,6 +75,7 @@ impl Browsers {
 pub(super) struct Page {
     route: Option<&'static RouteInfo>,
     origins: Vec<HeaderValue>,
+    is_options: bool,
     asks_first: bool,
 }
 
@@ -81,10 +83,23 @@ impl Page {
     /// Reads it off a request to the route of that path.
     pub(super) fn of(request: &Request, path: &str) -> Self {
         let headers = request.headers();
+        let is_options = request.method() == Method::OPTIONS;
         Self {
             route: ROUTES.iter().find(|route| route.path == path && route.is_for_pages()),
             origins: headers.get_all(ORIGIN).iter().cloned().collect(),
-            asks_first: request.method() == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
+            is_options,
+            asks_first: is_options && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
+        }
+    }
+
+    /// Refuses a page that is none of the listed ones where it could get or change something. A request to ask first
+    /// has its own answer.
+    pub(super) fn check(&self, browsers: &Browsers) -> Result<(), OriginError> {
+        match self.route {
+            Some(route) if route.is_closed_to_other_pages() && !self.is_options => {
+                origin::check(&self.origins, &browsers.allowed_origins)
+            }
+            _ => Ok(()),
         }
     }
 

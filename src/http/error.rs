@@ -19,7 +19,7 @@ impl From<LoginError> for HttpProblem {
     fn from(error: LoginError) -> Self {
         match error {
             LoginError::Refused => {
-                Self::new(StatusCode::UNAUTHORIZED, "login_refused", "The name or the password is wrong")
+                Self::new(StatusCode::UNAUTHORIZED, "login_refused", "The name or the password, or the key, is wrong")
             }
             LoginError::Throttled { retry_after } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, "throttled", "Too many failed logins")

@@ -54,6 +54,9 @@ async fn around(
         refused.into_response()
     } else if let Some(preflight) = page.preflight(&browsers) {
         preflight
+    } else if let Err(refused) = page.check(&browsers) {
+        tracing::info!(route, "a page of an origin that is not listed was refused");
+        HttpProblem::from(refused).into_response()
     } else if announces_more_than(request.headers(), limits.body_bytes) {
         too_large(limits).into_response()
     } else {

@@ -48,7 +48,7 @@ pub enum SessionError {
     TooManyMessages,
     /// The caller has spent what may be spent.
     #[error(
-        "your sessions have cost {spent_usd:.2} US dollars of the {limit_usd:.2} allowed in {window_hours:.0} hours"
+        "your sessions have cost {} US dollars of the {} allowed in {window_hours:.0} hours", dollars(*spent_usd), dollars(*limit_usd)
     )]
     Spent {
         /// What was spent.
@@ -155,6 +155,26 @@ impl fmt::Display for LimitReason {
             Self::OwnSessions { max } => {
                 write!(f, "this is your own limit: {max} sessions at once; try again when one of yours has ended")
             }
+        }
+    }
+}
+
+/// An amount with cents, and with more digits where cents would tell something else.
+fn dollars(amount: f64) -> String {
+    let exact = format!("{amount:.6}");
+    let digits = exact.trim_end_matches('0').len();
+    let cents = exact.find('.').map_or(exact.len(), |point| point + 3);
+    exact[..digits.max(cents)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_is_told_with_all_the_digits_that_count() {
+        for (amount, told) in [(0.0, "0.00"), (2.5, "2.50"), (0.0005, "0.0005"), (0.012, "0.012"), (100.0, "100.00")] {
+            assert_eq!(dollars(amount), told);
         }
     }
 }

@@ -259,6 +259,12 @@ pub struct Account {
 }
 
 impl Account {
+    /// Can it manage accounts?
+    #[must_use]
+    pub fn can_manage(&self) -> bool {
+        !self.disabled && self.allowed().contains(&Scope::Admin)
+    }
+
     /// What it may do: never more than its role allows.
     #[must_use]
     pub fn allowed(&self) -> BTreeSet<Scope> {

@@ -63,13 +63,13 @@ async fn dialect(State(state): State<WsState>, request: Request) -> Response {
 }
 
 async fn upgrade(state: WsState, mut request: Request, speaks_dialect: bool) -> Response {
-    let address = caller_address(&request);
+    let address = caller_address(&request).map(tracing::field::display);
     match accept(&state, &mut request, speaks_dialect).await {
         Ok(response) => response,
         Err(refusal) => {
             let response = refusal.into_response();
             metrics::upgrade_refused(response.status().as_u16());
-            tracing::info!(status = response.status().as_u16(), ?address, "upgrade refused");
+            tracing::info!(status = response.status().as_u16(), address, "upgrade refused");
             response
         }
     }
@@ -122,7 +122,8 @@ async fn accept(state: &WsState, request: &mut Request, speaks_dialect: bool) ->
         }
         drop(place);
     };
-    tracing::info!(connection = %id, principal = %subject, address = ?caller_address(request), "connection opened");
+    let address = caller_address(request).map(tracing::field::display);
+    tracing::info!(connection = %id, principal = %subject, address, "connection opened");
     tasks::spawn("ws-connection", state.tracker.track_future(served));
     Ok(handshake.accept())
 }

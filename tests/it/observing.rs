@@ -53,6 +53,22 @@ async fn m2_other_users_sessions_and_methods_add_no_series() {
 }
 
 #[tokio::test]
+async fn no_log_line_holds_the_debug_form_of_a_value() {
+    let mut gateway = Gateway::builder().start().await;
+    gateway.client().await.close().await;
+    assert_eq!(http::get(gateway.ws, "/ws").await.status, 426);
+    gateway.stop().await;
+    let log = gateway.log();
+    for form in ["Some(", "\"None\""] {
+        let line = log.lines().find(|line| line.contains(form));
+        assert_eq!(line, None, "{form}");
+    }
+    for field in [r#""address":"127.0.0.1""#, r#""method":"none""#] {
+        assert!(log.contains(field), "{field}: {log}");
+    }
+}
+
+#[tokio::test]
 async fn m4_whatever_a_name_holds_each_log_line_is_one_json_object() {
     let mut gateway = Gateway::builder().setting("log_filter", "debug,hyper=info,h2=info").start().await;
     let mut client = gateway.client().await;

@@ -8,9 +8,12 @@ use crate::api::http::{Problem, WsHealth};
 use crate::api::route::{BodyInfo, ROUTES, RouteInfo, Verb};
 
 /// Problems that every route can answer.
-const EVERYWHERE: [(u16, &str); 4] = [
+const EVERYWHERE: [(u16, &str); 7] = [
+    (400, "The request or its `Host` is malformed"),
+    (403, "A name in `Host` that is not the gateway's"),
     (404, "No such route"),
     (405, "The route does not take that method; `Allow` names those it takes"),
+    (413, "The request announces a larger body than is taken"),
     (500, "The gateway's own fault"),
     (503, "The gateway could not answer in time, or its store is away"),
 ];
@@ -106,6 +109,19 @@ mod tests {
             let verb = if route.verb == Verb::Get { "get" } else { "post" };
             let answers = &document["paths"][route.path][verb]["responses"];
             assert!(answers["200"].is_object() || answers["302"].is_object(), "{}", route.path);
+        }
+    }
+
+    #[test]
+    fn a_route_that_takes_a_body_lists_what_can_be_wrong_with_one_and_every_route_what_a_name_can() {
+        let document = openapi();
+        for route in ROUTES {
+            let verb = if route.verb == Verb::Get { "get" } else { "post" };
+            let answers = &document["paths"][route.path][verb]["responses"];
+            let of_bodies: &[&str] = if route.request.is_some() { &["408", "413", "415", "422"] } else { &["413"] };
+            for status in ["400", "403"].iter().chain(of_bodies) {
+                assert!(answers[status].is_object(), "{} {status}", route.path);
+            }
         }
     }
 

@@ -227,6 +227,25 @@ async fn the_first_admin_is_made_once_with_a_password_that_is_shown_once() {
 }
 
 #[tokio::test]
+async fn a_first_admin_whose_password_nobody_got_to_know_is_made_again() {
+    let gateway = gateway_with(10, 1);
+    let mut passwords = Vec::new();
+    for _ in 0..2 {
+        let made = gateway.accounts.ensure_admin(None).await.unwrap();
+        let FirstAdmin::Created { password_shown_once: Some(password) } = made else { panic!("{made:?}") };
+        assert!(gateway.login("admin", password.expose_secret()).await.is_ok());
+        gateway.accounts.take_back_admin().await.unwrap();
+        for password in [password.expose_secret(), ""] {
+            assert_eq!(gateway.login("admin", password).await, Err(LoginError::Refused));
+        }
+        passwords.push(password.expose_secret().to_owned());
+    }
+    assert_ne!(passwords[0], passwords[1]);
+    gateway.accounts.create("ada", PASSWORD.into(), Role::User).await.unwrap();
+    assert!(matches!(gateway.accounts.ensure_admin(None).await.unwrap(), FirstAdmin::Exists), "others are there");
+}
+
+#[tokio::test]
 async fn no_admin_is_made_beside_other_accounts() {
     let gateway = gateway().await;
     gateway.accounts.set_disabled("ada", true).await.unwrap();

@@ -151,6 +151,12 @@ impl Keys {
         serde_json::to_value(JwkSet { keys: self.published.clone() }).unwrap_or_default()
     }
 
+    /// The word for the algorithm of the key that signs.
+    #[must_use]
+    pub fn algorithm(&self) -> String {
+        format!("{:?}", self.signer.algorithm)
+    }
+
     /// The names of all accepted keys, the signing one's first. They tell nothing about the keys.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {

@@ -77,6 +77,13 @@ impl KeySet {
         if keys.is_empty() { Err("a JWK set without a key that serves") } else { Ok(Self { keys }) }
     }
 
+    /// The names of the keys, for the log.
+    pub(in crate::auth) fn names(&self) -> String {
+        let mut names: Vec<&str> = self.keys.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names.join(" ")
+    }
+
     pub(in crate::auth) fn contains(&self, key_id: &str) -> bool {
         self.keys.contains_key(key_id)
     }

@@ -16,12 +16,14 @@ mod place;
 mod sources;
 pub mod uploads;
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 pub use decide::Refusal;
 pub use install::{Installed, install};
+use nix::unistd::{Uid, User};
 use place::{Place, credentials_path};
-use sources::{Variables, Winner};
+use sources::{Variables, Winner, variable};
 
 use crate::api::http::{AuthStatus, CredentialsFile, LoginMethod, LoginState};
 
@@ -74,9 +76,10 @@ impl Inspector {
     /// system.
     #[must_use]
     pub fn inspect(&self, now_ms: u64) -> Inspection {
-        let place = credentials_path(&self.env).map(Place::look);
+        let env = self.env_with_home();
+        let place = credentials_path(&env).map(Place::look);
         let mut status = nothing(place.as_ref());
-        let mut found = match (sources::winner(&self.env), place) {
+        let mut found = match (sources::winner(&env), place) {
             (Some(winner), place) => {
                 judge::winner(&winner, place.as_ref(), &mut status);
                 Inspection { status, expires_at_ms: None, momentary: false }
@@ -92,7 +95,7 @@ impl Inspector {
             (None, Some(place)) => judge::Judge { inspector: self, now_ms }.file(&place, status),
         };
         let serves = found.status.credentials_found;
-        if !serves && found.status.method == LoginMethod::None && sources::has_console_key(&self.env) {
+        if !serves && found.status.method == LoginMethod::None && sources::has_console_key(&env) {
             let winner = Winner { name: "the key that Claude's console made", method: LoginMethod::ConsoleKey };
             let mut status = nothing(None);
             status.path.clone_from(&found.status.path);
@@ -108,7 +111,20 @@ impl Inspector {
     /// Where a login is installed; `None` if agents have no home.
     #[must_use]
     pub fn target(&self) -> Option<PathBuf> {
-        credentials_path(&self.env)
+        credentials_path(&self.env_with_home())
+    }
+
+    /// The agents' environment with a home: where it names none, Claude takes the one that the system's account database
+    /// has for its user.
+    fn env_with_home(&self) -> Cow<'_, Variables> {
+        if variable(&self.env, "HOME").is_some() {
+            return Cow::Borrowed(&self.env);
+        }
+        let mut env = self.env.clone();
+        if let Some(user) = User::from_uid(Uid::from_raw(self.agent_uid)).ok().flatten() {
+            env.insert("HOME".into(), user.dir.into());
+        }
+        Cow::Owned(env)
     }
 }
 

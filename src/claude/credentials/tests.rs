@@ -158,7 +158,8 @@ fn a_missing_directory_is_no_login_and_nothing_can_be_saved() {
 
 #[test]
 fn without_a_home_there_is_no_path() {
-    let status = inspect(&BTreeMap::new(), HOUR);
+    let nobody = Inspector { env: BTreeMap::new(), agent_uid: 4_000_001, warn_ahead_ms: HOUR };
+    let status = nobody.inspect(NOW).status;
     assert_eq!((status.status, status.path), (LoginState::NotAuthenticated, None));
     assert!(status.instructions.is_some());
 }
@@ -393,4 +394,16 @@ fn no_text_holds_a_path() {
         let told = format!("{} {:?} {:?}", status.message, status.instructions, status.warnings);
         assert!(!told.contains('/'), "{told}");
     }
+}
+
+#[test]
+fn without_home_the_login_is_looked_for_where_the_account_database_says() {
+    let own = rustix::process::geteuid().as_raw();
+    let Some(user) = nix::unistd::User::from_uid(own.into()).unwrap() else { return };
+    for env in [Variables::new(), Variables::from([("HOME".into(), "".into())])] {
+        let inspector = Inspector { env, agent_uid: own, warn_ahead_ms: 0 };
+        assert_eq!(inspector.target(), Some(user.dir.join(".claude/.credentials.json")));
+    }
+    let nobody = Inspector { env: Variables::new(), agent_uid: 4_000_001, warn_ahead_ms: 0 };
+    assert_eq!(nobody.target(), None);
 }

@@ -3,6 +3,7 @@
 //! It changes nothing that a start would not change, and goes on after a failure.
 
 mod agent;
+mod keys;
 mod places;
 mod ports;
 pub mod report;
@@ -41,12 +42,8 @@ pub struct Args {
 /// Looks and tells.
 pub async fn run(args: &Args, env: &Environment) -> Exit {
     let report = examine(&args.settings.sources(env, []), env).await;
-    if args.json {
-        output::say(&format!("{:#}", report.json()));
-    } else {
-        output::say(&report.text());
-    }
-    report.exit()
+    let told = if args.json { format!("{:#}", report.json()) } else { report.text() };
+    output::say(&told).or(report.exit())
 }
 
 /// All checks.
@@ -59,12 +56,16 @@ async fn examine(sources: &Sources, env: &Environment) -> Report {
     let data_directory = places::data_directory(settings);
     let can_open_the_store = data_directory.level != Level::Fail;
     checks.push(data_directory);
-    let (listeners, served) = ports::listeners(settings).await;
+    checks.push(keys::keys(settings));
+    let found = ports::look(settings).await;
+    let mut own_gateway_runs = false;
     if can_open_the_store {
-        checks.push(store::store(settings, served).await);
+        let (check, is_held) = store::store(settings, found.is_gateway()).await;
+        own_gateway_runs = is_held;
+        checks.push(check);
     }
     checks.extend(places::workspace_roots(&loaded));
-    checks.extend(listeners);
+    checks.extend(found.checks(own_gateway_runs));
     Report { checks }
 }
 
@@ -88,6 +89,7 @@ mod tests {
             "Claude's login",
             "users",
             "data directory",
+            "signing keys",
             "store",
             "workspaces",
             "HTTP port",

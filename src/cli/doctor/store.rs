@@ -3,20 +3,22 @@
 use std::path::Path;
 
 use super::report::Check;
+use crate::app::node;
 use crate::config::{Settings, paths, store_url};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, NodeSeen, Store, StoreError};
 
 const NAME: &str = "store";
 
-/// Opens the store and writes to it, unless a gateway has it open. One that is not there yet is not made.
-pub(super) async fn store(settings: &Settings, served: bool) -> Check {
+/// Opens the store and writes to it, unless a gateway has it open. One that is not there yet is not made. The second
+/// value: does a gateway run on this data directory? `served`: one answers at the addresses of the settings.
+pub(super) async fn store(settings: &Settings, served: bool) -> (Check, bool) {
     let Some(file) = paths::store_file(settings) else {
-        return shared(settings).await;
+        return shared(settings, served).await;
     };
     let shown = file.display();
     if !file.exists() {
-        return missing(&file, &settings.data.data_dir);
+        return (missing(&file, &settings.data.data_dir), false);
     }
     let opened = match SqliteStore::open(&file, settings.data.sqlite_synchronous) {
         Ok(store) => {
@@ -26,32 +28,41 @@ pub(super) async fn store(settings: &Settings, served: bool) -> Check {
         }
         Err(error) => Err(error),
     };
-    match opened {
+    let is_held = served && matches!(opened, Err(StoreError::Away(_)));
+    let check = match opened {
         Ok(()) => Check::ok(NAME, format!("{shown} opens and takes a write")),
-        Err(StoreError::Away(_)) if served => Check::ok(NAME, format!("{shown} is in use by the gateway that runs")),
+        Err(StoreError::Away(_)) if is_held => Check::ok(NAME, format!("{shown} is in use by the gateway that runs")),
         Err(error @ StoreError::Damaged(_)) => Check::fail(
             NAME,
             format!("{shown}: {error}"),
             "put a copy of it in its place, or move it away to begin anew",
         ),
         Err(error) => Check::fail(NAME, format!("{shown}: {error}"), "mend it, or set store_url to another file"),
-    }
+    };
+    (check, is_held)
 }
 
 /// A server, which several may use at once.
-async fn shared(settings: &Settings) -> Check {
+async fn shared(settings: &Settings, served: bool) -> (Check, bool) {
     let shown = store_url::shown(&settings.data.store_url);
     let tried = async {
         let store = store::open(settings).await?;
         let written = store.check().await;
+        let nodes = store.nodes().await.unwrap_or_default();
         store.close().await;
-        written.map(|()| store.concerns())
+        written.map(|()| (store.concerns(), nodes))
     };
-    match tried.await {
+    let tried = tried.await;
+    let own = node::known(&settings.data.data_dir);
+    let is_own = |seen: &NodeSeen| seen.lives() && own.as_deref() == Some(seen.node.as_str());
+    // Of a server that does not answer nothing is known: whoever serves may well be this one's gateway.
+    let own_runs = tried.as_ref().map_or(served, |(_, nodes)| nodes.iter().any(is_own));
+    let check = match tried.map(|(concerns, _)| concerns) {
         Ok(concerns) if concerns.is_empty() => Check::ok(NAME, format!("{shown} answers and takes a write")),
         Ok(concerns) => Check::warn(NAME, concerns.join("; "), "change Redis's settings as it says"),
         Err(error) => Check::fail(NAME, format!("{shown}: {error}"), "start it, or mend store_url"),
-    }
+    };
+    (check, own_runs)
 }
 
 fn missing(file: &Path, data_dir: &Path) -> Check {
@@ -84,11 +95,12 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("gateway.db");
         let settings = settings(&file);
-        let check = store(&settings, false).await;
+        let (check, _) = store(&settings, false).await;
         assert!(check.level == Level::Ok && check.found.ends_with("will be made at first start"), "{check:?}");
         assert!(!file.exists());
         drop(SqliteStore::open(&file, settings.data.sqlite_synchronous).unwrap());
-        let check = store(&settings, false).await;
+        let (check, is_held) = store(&settings, true).await;
+        assert!(!is_held, "whoever serves there has another store");
         assert!(check.level == Level::Ok && check.found.ends_with("takes a write"), "{check:?}");
     }
 
@@ -98,7 +110,7 @@ mod tests {
         let mut settings = settings(&home.path().join("gateway.db"));
         let socket = home.path().join("nobody.sock");
         settings.data.store_url = format!("redis+unix://user:canary@here{}", socket.display());
-        let check = store(&settings, false).await;
+        let (check, _) = store(&settings, false).await;
         assert_eq!(check.level, Level::Fail);
         assert!(check.found.contains("nobody.sock") && !check.found.contains("canary"), "{check:?}");
     }
@@ -109,8 +121,10 @@ mod tests {
         let file = home.path().join("gateway.db");
         let settings = settings(&file);
         let _held = SqliteStore::open(&file, settings.data.sqlite_synchronous).unwrap();
-        assert_eq!(store(&settings, true).await.level, Level::Ok);
-        assert_eq!(store(&settings, false).await.level, Level::Fail);
+        let (check, is_held) = store(&settings, true).await;
+        assert!(is_held && check.level == Level::Ok, "{check:?}");
+        let (check, is_held) = store(&settings, false).await;
+        assert!(!is_held && check.level == Level::Fail, "{check:?}");
     }
 
     #[tokio::test]
@@ -118,6 +132,6 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("gateway.db");
         std::fs::write(&file, "not a store at all, only text".repeat(100)).unwrap();
-        assert_eq!(store(&settings(&file), false).await.level, Level::Fail);
+        assert_eq!(store(&settings(&file), false).await.0.level, Level::Fail);
     }
 }

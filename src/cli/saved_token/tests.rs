@@ -68,6 +68,17 @@ fn a_file_that_others_can_read_is_not_used() {
 }
 
 #[test]
+fn a_damaged_file_is_told_and_replaced_by_the_next_login() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("token.json");
+    write(&path, b"{\"tokens\":").unwrap();
+    assert!(refused(&path, URL, 1_000).message.contains("`cc-gateway login` replaces it"));
+    assert!(change(&path, URL, None, 1_000).is_err(), "there is nothing to forget");
+    save_to(&path, URL, "one", 1_000);
+    assert_eq!(load_from(path, URL, 1_000).unwrap().read().unwrap().access_token, "one");
+}
+
+#[test]
 fn without_a_file_one_is_not_logged_in() {
     let directory = tempfile::tempdir().unwrap();
     let failure = refused(&directory.path().join("token.json"), URL, 1);

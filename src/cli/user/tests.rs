@@ -84,11 +84,43 @@ async fn while_a_gateway_runs_nothing_is_changed_and_the_way_out_is_said() {
 #[tokio::test]
 async fn an_account_that_is_not_there_or_taken_is_told() {
     let (_home, settings) = world();
+    act(&add("ada", None), &settings).await.unwrap();
     let error = act(&Action::Enable { name: "eve".to_owned() }, &settings).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no account of that name");
     act(&add("eve", None), &settings).await.unwrap();
     let error = act(&add("eve", None), &settings).await.unwrap_err();
     assert_eq!(error.to_string(), "there is already an account of that name");
+}
+
+#[tokio::test]
+async fn where_there_is_no_store_it_is_said_and_none_is_made() {
+    let (home, settings) = world();
+    for action in [Action::List { json: true }, Action::Disable { name: "alice".to_owned() }] {
+        let error = act(&action, &settings).await.unwrap_err().to_string();
+        assert!(error.starts_with("there is no store at ") && error.contains("gateway.db"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+    act(&add("alice", None), &settings).await.unwrap();
+    assert!(act(&Action::List { json: false }, &settings).await.unwrap().contains("alice"));
+}
+
+#[tokio::test]
+async fn an_account_of_a_shadow_file_whose_time_is_over_is_left_out() {
+    let (home, settings) = world();
+    let shadow = home.path().join("shadow");
+    let hash = "$5$saltstring$vc6YOOogU4kWVvwga8e9zTFgKcy4tb5LaPxIiPJzqEC";
+    let line = |name: &str, day: &str| format!("{name}:{hash}:1:0:99999:7::{day}:\n");
+    let today = crate::telemetry::time::now_ms() / (24 * 3_600 * 1_000);
+    let (tomorrow, today) = ((today + 2).to_string(), today.to_string());
+    let days = [("past", "1"), ("zero", "0"), ("today", &today), ("later", &tomorrow), ("never", ""), ("below", "-1")];
+    std::fs::write(&shadow, days.map(|(name, day)| line(name, day)).concat()).unwrap();
+    let said = act(&Action::Import { shadow, role: Role::User, dry_run: false }, &settings).await.unwrap();
+    for over in ["past", "zero", "today"] {
+        assert!(said.contains(&format!("{over}: left out: its time is over")), "{said}");
+        assert!(!logs_in(&settings, over, "correct horse").await, "{over}");
+    }
+    assert!(said.ends_with("3 of 6 were made"), "{said}");
+    assert!(logs_in(&settings, "never", "correct horse").await);
 }
 
 #[tokio::test]

@@ -2,10 +2,27 @@
 
 use serde_json::json;
 
+use super::Action;
 use crate::auth::Imported;
 use crate::cli::output;
 use crate::store::Account;
 use crate::telemetry::time::rfc3339_ms;
+
+/// What to do when nobody has got the secret that this action has shown; `None`: it shows none.
+pub(super) fn if_lost(action: &Action) -> Option<String> {
+    match action {
+        Action::Add { name, password, .. } if password.password_file.is_none() => Some(format!(
+            "The account is made, but nobody knows its password: make another with `cc-gateway user password {name}`."
+        )),
+        Action::Password { name, password } if password.password_file.is_none() => Some(format!(
+            "The account has a password that nobody knows: make another with `cc-gateway user password {name}`."
+        )),
+        Action::Invite { .. } => {
+            Some("The invitation is made, but nobody knows its code: make another, this one ends by itself.".to_owned())
+        }
+        _ => None,
+    }
+}
 
 pub(super) fn as_text(accounts: &[Account]) -> String {
     let width = accounts.iter().map(|account| account.username.chars().count()).max().unwrap_or_default().max(4);
@@ -42,6 +59,7 @@ pub(super) fn imported(outcomes: &[(String, Imported)], dry_run: bool) -> String
                 format!("{} ({})", if dry_run { "would be made" } else { "made" }, scheme.name())
             }
             Imported::Exists => "left as it is: there is an account of that name".to_owned(),
+            Imported::Ended => "left out: its time is over (the file's eighth field)".to_owned(),
             Imported::NoPassword => "left out: nobody can log in with a password".to_owned(),
             Imported::Unusable => {
                 "left out: its hash is of a kind that is not understood, or costs too much".to_owned()

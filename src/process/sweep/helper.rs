@@ -33,7 +33,7 @@ pub(super) fn can_look_into(user: &RunAs) -> bool {
 /// Has the helper carry out `order` as `user` and returns what it says; `None`: nothing that could be understood.
 pub(super) async fn ask<T: Answer>(user: &RunAs, order: &Order, target: &Target, spawner: &Spawner) -> Option<T> {
     let program = std::env::current_exe()
-        .inspect_err(|error| tracing::error!(kind = ?error.kind(), "the sweep helper can't be found"))
+        .inspect_err(|error| tracing::error!(kind = %error.kind(), "the sweep helper can't be found"))
         .ok()?;
     run(user, program, command_line(order, target), spawner).await
 }

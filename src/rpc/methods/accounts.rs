@@ -88,9 +88,7 @@ async fn audit(request: Request<AuditList>) -> Result<AuditPage, RpcError> {
 
 /// Is there an account beside that one which can manage accounts?
 fn another_admin(accounts: &[Account], username: &str) -> bool {
-    accounts
-        .iter()
-        .any(|account| account.username != username && !account.disabled && account.allowed().contains(&Scope::Admin))
+    accounts.iter().any(|account| account.username != username && account.can_manage())
 }
 
 fn info(account: &Account) -> AccountInfo {

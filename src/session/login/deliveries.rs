@@ -90,7 +90,7 @@ impl Deliveries {
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.unreadable, true) {
-                    tracing::warn!(kind = ?error.kind(), "the directory for credentials files can't be read");
+                    tracing::warn!(kind = %error.kind(), "the directory for credentials files can't be read");
                 }
                 return;
             }
@@ -146,10 +146,13 @@ impl Deliveries {
         };
         match outcome {
             DeliveryOutcome::Installed => {
-                tracing::info!(?source, "credentials for Claude were brought: {message}");
+                tracing::info!(source = source.as_str(), "credentials for Claude were brought: {message}");
             }
             DeliveryOutcome::Refused => {
-                tracing::warn!(?source, "credentials for Claude were brought and are refused: {message}");
+                tracing::warn!(
+                    source = source.as_str(),
+                    "credentials for Claude were brought and are refused: {message}"
+                );
             }
         }
         self.told.send_replace(Some(Delivery { source, outcome, message, at: rfc3339_ms(now_ms()) }));

@@ -87,17 +87,17 @@ impl Keeper {
     /// One line for each change.
     fn tell(&self, status: &AuthStatus) {
         gauges(status);
-        let (state, method) = (status.status.as_str(), status.method);
+        let (state, method) = (status.status.as_str(), status.method.as_str());
         let (expires_at, subscription) = (status.expires_at.as_deref(), status.subscription_type.as_deref());
         let advice = status.instructions.as_deref().unwrap_or_default().join("; ");
         let (message, warnings) = (&status.message, status.warnings.join("; "));
         if status.status == LoginState::Authenticated && warnings.is_empty() {
-            tracing::info!(state, ?method, expires_at, subscription, "Claude's login: {message}");
+            tracing::info!(state, method, expires_at, subscription, "Claude's login: {message}");
         } else {
             let sessions_are_refused = self.required && !status.usable;
             tracing::warn!(
                 state,
-                ?method,
+                method,
                 expires_at,
                 subscription,
                 warnings,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::as_admin;
 use crate::support::gateway::ADMIN_PASSWORD;
-use crate::support::program::{caller_environment, cc_gateway};
+use crate::support::program::{caller_environment, cc_gateway, with_full_output};
 use crate::support::{Gateway, eventually};
 
 #[tokio::test]
@@ -50,6 +50,35 @@ async fn exec_ends_with_1_when_the_session_fails() {
     let refused = as_admin(&gateway, &["exec", "say x", "--workspace", "/etc"], "").await;
     assert_eq!((refused.code, refused.stdout.as_str()), (Some(1), ""), "{refused:?}");
     assert!(refused.stderr.contains("outside the allowed roots"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_a_variable_says_is_not_shown_as_an_option_that_is_needed() {
+    let gateway = Gateway::builder().start().await;
+    let env = caller_environment(&gateway);
+    let refused = cc_gateway(&["exec", "--queue-timeout", "5", "hi"], &env, "").await;
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.stderr.contains("--queue") && !refused.stderr.contains("--url"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn an_empty_address_in_the_environment_counts_as_none() {
+    let home = tempfile::tempdir().unwrap();
+    let env = [("HOME", home.path().to_str().unwrap()), ("CC_GATEWAY_URL", ""), ("CC_GATEWAY_WS_URL", "")];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let refused = cc_gateway(&["sessions"], &env, "").await;
+    assert_eq!(refused.code, Some(77), "{refused:?}");
+    assert!(refused.stderr.contains("not logged in at http://127.0.0.1:8001."), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_list_that_can_not_be_written_is_a_failure() {
+    let gateway = Gateway::builder().start().await;
+    let mut env = caller_environment(&gateway);
+    env.push(("CC_GATEWAY_TOKEN".to_owned(), gateway.login().await));
+    let (code, said) = with_full_output(&["sessions"], &env).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the output can't be written"), "{said}");
 }
 
 #[tokio::test]

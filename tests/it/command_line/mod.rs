@@ -2,6 +2,7 @@
 
 mod callers;
 mod chat;
+mod first_start;
 mod operators;
 mod questions;
 mod steering;

@@ -43,6 +43,16 @@ pub(crate) async fn cc_gateway(arguments: &[&str], env: &[(String, String)], inp
     run(command, env, input).await
 }
 
+/// The same with a standard output that takes nothing; its exit code, and what it said beside.
+pub(crate) async fn with_full_output(arguments: &[&str], environment: &[(String, String)]) -> (Option<i32>, String) {
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("a device");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cc-gateway"));
+    command.args(arguments).env_clear().envs(environment.iter().cloned()).kill_on_drop(true);
+    let started = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let ended = within("it to end", started.wait_with_output()).await.expect("its end");
+    (ended.status.code(), String::from_utf8(ended.stderr).expect("a program prints text"))
+}
+
 /// `cc-gateway` as an operator runs it beside a gateway: with the same settings.
 pub(crate) async fn as_operator(gateway: &Gateway, arguments: &[&str]) -> Finished {
     cc_gateway(arguments, &gateway.environment(), "").await

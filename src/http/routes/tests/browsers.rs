@@ -58,6 +58,8 @@ async fn d4_no_other_page_may_read_anything() {
             let headers = [&format!("Origin: {origin}"), "Content-Type: application/json"];
             let answer = server.ask(request("POST", path, &headers, "{}")).await;
             assert_eq!((answer.header(ALLOW), answer.header("vary")), (None, Some("origin")), "{path} {origin}");
+            is_problem(&answer, 403);
+            assert_eq!(answer.json()["type"], "urn:cc-gateway:origin", "{path} {origin}");
         }
         let status = server.ask(request("GET", "/auth/status", &[&format!("Origin: {origin}")], "")).await;
         assert_eq!((status.status, status.header(ALLOW)), (200, None), "{origin}");
@@ -65,6 +67,22 @@ async fn d4_no_other_page_may_read_anything() {
     let twice = [&format!("Origin: {PAGE}"), "Origin: https://evil.example"].map(|header| header.to_string());
     let answer = server.ask(request("GET", "/auth/status", &twice.each_ref().map(String::as_str), "")).await;
     assert_eq!(answer.header(ALLOW), None);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn d4_no_other_page_gets_tokens_though_it_has_the_password() {
+    let house = House::new();
+    house.state.accounts.create("ada", "secret words".into(), Role::User).await.unwrap();
+    let server = house.serve().await;
+    let body = r#"{"username":"ada","password":"secret words"}"#;
+    let json = "Content-Type: application/json";
+    let login = async |headers: &[&str]| server.ask(request("POST", "/login", headers, body)).await.status;
+    assert_eq!(login(&[json, "Origin: https://evil.example"]).await, 403);
+    assert_eq!(login(&[json, "Origin: null"]).await, 403);
+    assert_eq!(login(&[json, &format!("Origin: {PAGE}"), "Origin: https://evil.example"]).await, 403);
+    assert_eq!(login(&[json, &format!("Origin: {PAGE}")]).await, 200);
+    assert_eq!(login(&[json]).await, 200);
     server.stop().await;
 }
 
