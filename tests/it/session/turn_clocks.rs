@@ -67,7 +67,8 @@ async fn h6_a_limit_that_the_caller_names_counts_for_the_whole_session_also_at_r
 
 #[tokio::test]
 async fn what_a_session_has_waited_for_its_slot_does_not_count_against_its_limit() {
-    let gateway = Gateway::builder().setting("max_sessions", 1).setting("idle_process_seconds", 0.05).start().await;
+    let builder = Gateway::builder().setting("max_sessions", 1).setting("idle_process_seconds", 0.05);
+    let gateway = builder.setting("retention_interval_seconds", 0.1).start().await;
     let mut client = gateway.client().await;
     let first = busy(&gateway, &mut client).await;
     let params = json!({"prompt": "say x", "interactive": true, "queue": true, "timeout_seconds": 4});
