@@ -11,8 +11,8 @@ step cargo fmt --all --check
 PATH="$PWD/.tools/venv/bin:$PATH" step cargo deny --locked check licenses sources bans
 step cargo clippy --all-targets --all-features --locked -- -D warnings
 RUSTDOCFLAGS=-Dwarnings step cargo doc --lib --no-deps --all-features --document-private-items --locked
-# Most of a test is waiting for programs, clocks and disks. On two processors two at a time took 756 s, four take 414.
-step cargo nextest run --all-features --locked --test-threads "${NEXTEST_TEST_THREADS:-$((2 * $(nproc)))}"
+# Most of a test is waiting for programs, clocks and disks. On two processors four at a time took 484 s, six take 361.
+step cargo nextest run --all-features --locked --test-threads "${NEXTEST_TEST_THREADS:-$((3 * $(nproc)))}"
 step cargo test --doc --all-features --locked
 # Nothing may get lost on the way of any row; how long it takes is not asked here.
 step cargo test --bench end_to_end --all-features --locked -- --quick
