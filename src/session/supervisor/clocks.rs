@@ -16,20 +16,14 @@ use crate::telemetry::time::now_ms;
 const JUDGE_OUTPUT: [Timer; 5] = [Timer::Start, Timer::Idle, Timer::Leave, Timer::Background, Timer::Answer];
 /// The agent answers a control request at once, whatever it does; one that has not answered after this never will.
 pub(super) const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// A clock that rings so much later than it should tells that the whole node stood still (paused, or without a
+/// processor), and so perhaps the agent.
+const STOOD_STILL: Duration = Duration::from_secs(1);
 
 /// The clock that rings next, and when.
 pub(super) fn next_timer(timers: &BTreeMap<Timer, Instant>, held_back: bool) -> Option<(Timer, Instant)> {
     let counts = |(timer, _): &(&Timer, &Instant)| !(held_back && JUDGE_OUTPUT.contains(timer));
     timers.iter().filter(counts).min_by_key(|(_, at)| **at).map(|(timer, at)| (*timer, *at))
-}
-
-/// A clock that rings so much later than it should tells that the whole node stood still (paused, or without a
-/// processor), and so perhaps the agent.
-const STOOD_STILL: Duration = Duration::from_secs(1);
-
-/// Is the agent judged by what it has printed when that clock rings?
-pub(super) fn judges_output(timer: Timer) -> bool {
-    JUDGE_OUTPUT.contains(&timer)
 }
 
 impl Supervisor {
@@ -48,9 +42,11 @@ impl Supervisor {
     /// A clock has rung that was set for `at`. One that judges the agent is believed when it rings for the second time:
     /// what has been printed by then is read first, for who was late may be the gateway.
     pub(super) async fn ring(&mut self, life: &mut Life, timer: Timer, at: Instant) {
-        if judges_output(timer) {
-            if at.elapsed() >= STOOD_STILL {
-                tracing::warn!(session_id = %self.plan.id, ?timer, late = ?at.elapsed(), "a clock rang late; it begins anew");
+        if JUDGE_OUTPUT.contains(&timer) {
+            let late = at.elapsed();
+            if late >= STOOD_STILL {
+                let late_seconds = late.as_secs_f64();
+                tracing::warn!(session_id = %self.plan.id, late_seconds, "a clock rang late; it begins anew");
                 self.judge_anew(life);
                 return;
             }
