@@ -20,11 +20,11 @@ async fn stand_still(gateway: &Gateway, time: Duration) {
 async fn what_an_agent_prints_meanwhile_lies_in_its_pipe_and_is_no_silence() {
     let gateway = Gateway::builder().start().await;
     let mut client = gateway.client().await;
-    let prompt = "touch there; rate 20 9s 200; say done";
-    let session = client.start(json!({"prompt": prompt, "idle_timeout_seconds": 2})).await;
+    let prompt = "touch there; rate 20 14s 200; say done";
+    let session = client.start(json!({"prompt": prompt, "idle_timeout_seconds": 4})).await;
     until_file(&gateway, session, "there").await;
-    // Less than a second too long, so that only the pipe can tell; then long enough for the clock to tell.
-    for seconds in [1.5, 4.0] {
+    // Less than a second too long for half of it, so that only the pipe can tell; then long enough for the clock to tell.
+    for seconds in [2.5, 6.0] {
         let seen = client.position(session);
         stand_still(&gateway, Duration::from_secs_f64(seconds)).await;
         client.until_event(session, |event| event.seq > seen + 20).await;
@@ -55,13 +55,11 @@ async fn an_agent_that_stood_still_with_the_gateway_gets_its_whole_time_again() 
 
 #[tokio::test]
 async fn a_client_that_was_not_asked_whether_it_lives_stays() {
-    let interval = Duration::from_secs(1);
+    let interval = Duration::from_secs(2);
     let gateway = Gateway::builder().setting("ping_interval_seconds", interval.as_secs()).start().await;
     let mut client = gateway.client().await;
-    // More than a peer may be silent for, at any moment between two pings.
-    for time in [interval * 3, interval * 7 / 2] {
-        stand_still(&gateway, time).await;
-        client.expect_silence(interval * 3).await;
-    }
+    // More than a peer may be silent for.
+    stand_still(&gateway, interval * 3).await;
+    client.expect_silence(interval * 3).await;
     assert_eq!(client.ok("server.info", json!({})).await["connections"], 1);
 }
