@@ -75,6 +75,9 @@ impl Plan {
     pub fn is_for(&mut self, id: Uuid, workspace: PathBuf) {
         self.id = id;
         self.workspace = workspace;
+        if let Some(message) = &mut self.message {
+            message.id = Message::first_id(id);
+        }
         if let Arguments::Claude(line) = &mut self.arguments {
             line.conversation = Conversation::New { session_id: id };
         }

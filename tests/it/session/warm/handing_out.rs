@@ -7,6 +7,7 @@ use super::{builder, pid, run, the_agent, until_ready, warm_and_cold, warmed, wo
 use crate::session::conversation::{at_rest_with, newest_init, send, until_answered};
 use crate::session::refusals::{PASSWORD, bob};
 use crate::session::slots_taken;
+use crate::support::client::session_id;
 use crate::support::event::Event;
 use crate::support::program::add_user;
 use crate::support::{Gateway, metrics};
@@ -45,6 +46,19 @@ async fn the_next_start_like_the_last_one_gets_the_agent_that_was_started_ahead(
     let mut left = [cold, warm].map(|session| session.to_string());
     left.sort();
     assert_eq!(workspaces(&gateway), left, "only sessions leave workspaces");
+}
+
+#[tokio::test]
+async fn a_repeated_start_of_an_agent_that_was_started_ahead_names_the_same_first_message() {
+    let gateway = builder(1).start().await;
+    let mut client = gateway.client().await;
+    warmed(&gateway, &mut client, json!({})).await;
+    let params = json!({"prompt": "say done", "idempotency_key": "once"});
+    let told = client.ok("session.start", params.clone()).await;
+    client.until_ended(session_id(&told).expect("a session")).await;
+    assert_eq!(warm_and_cold(&gateway).await, (1.0, 1.0));
+    let again = gateway.client().await.ok("session.start", params).await;
+    assert_eq!((&again["session_id"], &again["message_id"]), (&told["session_id"], &told["message_id"]));
 }
 
 #[tokio::test]
