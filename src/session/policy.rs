@@ -67,9 +67,7 @@ impl Policy {
         check_first_prompt(&params)?;
         check_labels(&params)?;
         check_ceilings(&params)?;
-        if params.model.as_deref().is_some_and(str::is_empty) {
-            return Err(SessionError::InvalidParams("`model` must not be empty".to_owned()));
-        }
+        check_model(params.model.as_deref())?;
         self.check_mode(caller, params.permission_mode)?;
         check_mcp(caller, params.mcp_config.as_ref())?;
         let id = Uuid::new_v4();
@@ -360,6 +358,17 @@ impl Policy {
 fn check_raw(caller: &Principal, params: &StartParams) -> Result<(), SessionError> {
     if params.raw && !caller.has(Scope::Raw) {
         return Err(SessionError::NotAllowed("`raw` needs the scope `raw`".to_owned()));
+    }
+    Ok(())
+}
+
+/// Is that a model that Claude could be asked for?
+///
+/// # Errors
+/// [`SessionError::InvalidParams`]
+pub fn check_model(model: Option<&str>) -> Result<(), SessionError> {
+    if model.is_some_and(|model| model.is_empty() || model.contains('\0')) {
+        return Err(SessionError::InvalidParams("`model` must not be empty or hold a NUL".to_owned()));
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::api::{Principal, RpcError};
 use crate::claude::{ClientInput, InputError, parse_input};
 use crate::rpc::register::{Registrar, Request};
 use crate::session::Command;
-use crate::session::policy::{Policy, check_prompt};
+use crate::session::policy::{Policy, check_model, check_prompt};
 
 pub(in crate::rpc) fn register(registrar: &mut Registrar) -> Result<(), RegisterMethodError> {
     registrar.on::<SessionSend, _, _, _>(send)?;
@@ -60,13 +60,6 @@ async fn input(request: Request<SessionInput>) -> Result<InputResult, RpcError> 
     };
     let answer = ask(request.params.session_id, request, Command::Input(Box::new(input))).await?;
     Ok(InputResult { state: answer.state, message_id })
-}
-
-fn check_model(model: Option<&str>) -> Result<(), RpcError> {
-    if model.is_some_and(|model| model.is_empty() || model.contains('\0')) {
-        return Err(invalid("`model` must not be empty or hold a NUL"));
-    }
-    Ok(())
 }
 
 /// What belongs to the one behaviour can't go with the other: a denial that brings a new input is a mistake.
